@@ -1,0 +1,50 @@
+# Every command installs what it needs first: `make run`, `make demo`, `make test`, `make check`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+LOCAL  := shared services/gateway services/stt-worker services/agent-worker services/tts-worker clients/python stack
+PROJECTS := $(addsuffix /pyproject.toml,$(LOCAL))
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-emit-package voicebus --no-emit-package voicebus-client --custom-compile-command "make lock"
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install run demo test check lock clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed  ## make the virtual environment (the other targets do it when needed)
+
+$(VENV)/.installed: requirements-dev.txt $(PROJECTS)
+	@echo "installing into $(VENV) (once) …"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Voicebus needs Python 3.11 or newer" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(addprefix -e ./,$(LOCAL))
+	@touch $@
+
+run: install  ## run every service in the foreground; Ctrl-C stops all
+	@$(BIN)/python -m voicebus_stack.run $(ARGS)
+
+demo: install  ## one spoken turn through the whole stack (ARGS='--text "…"', --wav, --mcp, --url, --turns)
+	@$(BIN)/python -m voicebus_stack.demo $(ARGS)
+
+test: install  ## every test, on a Redis of their own
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: install  ## lint, types, import rules, dependencies
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary $(addsuffix /src,$(LOCAL)) tests
+	@$(BIN)/lint-imports --no-logo | tail -n 3
+	@for p in $(LOCAL); do (cd $$p && $(CURDIR)/$(BIN)/deptry src --log-level ERROR) || exit 1; done
+	@echo "check: clean"
+
+lock: install  ## pin every dependency anew, with hashes
+	@for s in gateway stt-worker agent-worker tts-worker; do \
+	  $(COMPILE) services/$$s/pyproject.toml -o services/$$s/requirements.txt || exit 1; done
+	@$(COMPILE) $(PROJECTS) --group dev -o requirements-dev.txt
+
+clean:  ## remove the virtual environment and what tools left
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache out
