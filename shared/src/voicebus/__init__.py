@@ -1,0 +1,1 @@
+"""What the services of Voicebus share: the contract, the bus on Redis, the chassis of a service."""

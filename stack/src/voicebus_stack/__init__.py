@@ -1,0 +1,1 @@
+"""Every Voicebus service on one machine, without containers: `make run` and `make demo`."""

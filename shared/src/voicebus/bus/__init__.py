@@ -1,0 +1,1 @@
+"""The bus: sessions, logs, mailboxes, leases and fan-out on Redis, each transition one script."""

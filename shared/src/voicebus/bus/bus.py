@@ -1,0 +1,91 @@
+"""Opens the bus: one connection to write, one to listen, and the tasks that own them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from voicebus.bus.calls import Calls, make_client
+from voicebus.bus.inbox import Inbox
+from voicebus.bus.log import Log
+from voicebus.bus.sessions import Sessions
+from voicebus.bus.settings import BusSettings
+from voicebus.bus.stages import Stages
+from voicebus.bus.subscriptions import Subscriptions
+from voicebus.contract.errors import VoicebusError
+from voicebus.contract.keys import Keys, Stage
+
+
+@dataclass(frozen=True)
+class Bus:
+    """Everything that a service does with Redis."""
+
+    settings: BusSettings
+    keys: Keys
+    calls: Calls
+    subscriptions: Subscriptions
+    sessions: Sessions
+    inbox: Inbox
+    log: Log
+    publish: str
+
+    def stages(self, stage: Stage, worker: str) -> Stages:
+        """The stage as this worker sees it."""
+        return Stages(self.calls, self.keys, self.settings, self.publish, stage=stage, worker=worker)
+
+    async def ping(self) -> None:
+        """Returns if Redis answers.
+
+        Raises:
+            BusUnavailable: it doesn't.
+        """
+        await self.calls.command("PING")
+
+
+@asynccontextmanager
+async def open_bus(settings: BusSettings) -> AsyncIterator[Bus]:
+    """The bus, connected and with its layout checked.
+
+    Raises:
+        BusUnavailable: Redis does not answer within the deadline.
+        VoicebusError: the data was laid out for another number of partitions.
+    """
+    keys = Keys(settings.prefix, settings.partitions)
+    publish = "PUBLISH"
+    writing = make_client(settings.redis_url, socket_timeout_s=5.0)
+    listening = make_client(settings.redis_url, socket_timeout_s=None)
+    calls = Calls(writing, deadline_s=settings.deadline_s)
+    subscriptions = Subscriptions(listening, calls, prefix=settings.prefix)
+    bus = Bus(
+        settings=settings,
+        keys=keys,
+        calls=calls,
+        subscriptions=subscriptions,
+        sessions=Sessions(calls, keys, settings, publish),
+        inbox=Inbox(calls, keys, settings, publish),
+        log=Log(calls, keys, publish),
+        publish=publish,
+    )
+    try:
+        async with asyncio.TaskGroup() as owners:
+            running = [owners.create_task(calls.run()), owners.create_task(subscriptions.run())]
+            try:
+                await _check_layout(calls, keys)
+                yield bus
+            finally:
+                for task in running:
+                    task.cancel()
+    finally:
+        await subscriptions.close()
+        await writing.aclose()
+        await listening.aclose()
+
+
+async def _check_layout(calls: Calls, keys: Keys) -> None:
+    await calls.command("SET", keys.layout, keys.partitions, "NX")
+    found = int(await calls.command("GET", keys.layout))
+    if found != keys.partitions:
+        raise VoicebusError(
+            "internal",
+            f"Redis holds data for {found} partitions, but this process is configured for {keys.partitions}.",
+        )

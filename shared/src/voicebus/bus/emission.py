@@ -1,0 +1,99 @@
+"""One numbered write of a worker: what it appends, publishes, mails and checkpoints together."""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+from voicebus.bus.calls import Arg
+from voicebus.contract.codec import event_body, mail_body, speech_halves
+from voicebus.contract.events import Envelope, Stt, User
+from voicebus.contract.mail import Sentence, UserTurn
+
+
+@dataclass(slots=True)
+class Emission:
+    """Operations in their order. `turn` 0 belongs to no turn and is never refused as cancelled.
+
+    `response_id` names the model response that the emission belongs to; if that is abandoned, it is refused too.
+    """
+
+    turn: int = 0
+    response_id: str = ""
+    operations: list[Arg] = field(default_factory=list)
+
+    def event(self, event: Envelope) -> Self:
+        """Appends a durable event."""
+        self.operations += ("event", event_body(event))
+        return self
+
+    def ephemeral(self, event: Envelope) -> Self:
+        """Publishes an event without storing it."""
+        self.operations += ("ephemeral", event_body(event))
+        return self
+
+    def begin(self) -> Self:
+        """`response_id` begins: if its worker dies, the next one restarts from here."""
+        self.operations.append("begin")
+        return self
+
+    def restart(self, event: Envelope) -> Self:
+        """The open response is abandoned: its sentences and speech are withdrawn, later ones refused."""
+        self.operations += ("restart", event_body(event))
+        return self
+
+    def open_turn(self, stt: Stt, user: User, mail: UserTurn) -> Self:
+        """A final transcript opens a turn: two events and the agent's mail. None of them names the turn."""
+        self.operations += ("open", event_body(stt), event_body(user), mail_body(mail))
+        return self
+
+    def sentence(self, mail: Sentence) -> Self:
+        """Mails a sentence to TTS."""
+        self.operations += ("sentence", mail_body(mail))
+        return self
+
+    def speech(
+        self,
+        event: Envelope,
+        audio: bytes,
+        *,
+        segment: int,
+        sample_rate: int,
+        is_last: bool,
+        text: str | None = None,
+    ) -> Self:
+        """Appends a chunk of s16le mono audio to the speech stream; `event` gives session, agent and turn."""
+        head, tail = speech_halves(
+            event,
+            segment=segment,
+            sample_rate=sample_rate,
+            is_last=is_last,
+            response_id=self.response_id,
+            text=text,
+        )
+        duration_ms = len(audio) // 2 * 1000 / sample_rate
+        self.operations += ("speech", head, tail, audio, segment, round(duration_ms, 3))
+        return self
+
+    def journal(self, step: bytes) -> Self:
+        """Records a finished step of the turn."""
+        self.operations += ("journal", step)
+        return self
+
+    def history(self, entry: bytes, *, keep: int) -> Self:
+        """Adds the turn to the conversation; the last `keep` turns stay."""
+        self.operations += ("history", entry, keep)
+        return self
+
+    def answered(self, turn: int) -> Self:
+        """The turn is over; its journal goes."""
+        self.operations += ("answered", turn)
+        return self
+
+    def cursor(self, mail_id: str) -> Self:
+        """Mail up to this one is done with."""
+        self.operations += ("cursor", mail_id)
+        return self
+
+    def note(self, text: str) -> Self:
+        """Leaves the stage's next owner a note about where to go on."""
+        self.operations += ("note", text)
+        return self

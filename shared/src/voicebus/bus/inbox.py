@@ -1,0 +1,220 @@
+"""What clients put in: text, microphone audio, interruptions. Each message with an id has one effect."""
+
+import zlib
+from dataclasses import dataclass
+from uuid import uuid4
+
+from voicebus.bus.calls import Arg, Calls
+from voicebus.bus.replies import accepted
+from voicebus.bus.settings import BusSettings
+from voicebus.contract.audio import AudioSpec
+from voicebus.contract.codec import event_body, mail_body
+from voicebus.contract.errors import Refused
+from voicebus.contract.events import AgentSwitch, AgentSwitchData, Envelope, Mode, User, UserData
+from voicebus.contract.keys import Keys
+from voicebus.contract.mail import AudioStarted, UserTurn
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A message took effect, now or before; `seq` is the head of the log then."""
+
+    seq: int
+    turn: int | None = None
+    repeated: bool = False
+
+
+class Inbox:
+    """Writes clients' input to the bus, as one script each."""
+
+    def __init__(self, calls: Calls, keys: Keys, settings: BusSettings, publish: str) -> None:
+        self._calls = calls
+        self._keys = keys
+        self._settings = settings
+        self._publish = publish
+
+    def _head(self) -> tuple[Arg, Arg, Arg]:
+        return (self._publish, "", self._settings.log_max)
+
+    async def submit(
+        self, session_id: str, content: str, *, agent_type: str, message_id: str | None = None
+    ) -> Accepted:
+        """A user's text: opens a turn.
+
+        Raises:
+            Refused: `id_conflict`, `overloaded`, `session_not_found` or `session_ended`.
+        """
+        k = self._keys.of(session_id)
+        message_id = message_id or uuid4().hex
+        user = User(
+            session_id=session_id,
+            agent_type=agent_type,
+            data=UserData(content=content, input="text", id=message_id),
+        )
+        mail = UserTurn(id=message_id, content=content, input="text")
+        word, values = accepted(
+            await self._calls.script(
+                "submit",
+                (k.session, k.log, k.mail("agent"), k.ready("agent"), k.seen, k.deadlines),
+                *self._head(),
+                message_id,
+                digest("text", content),
+                self._settings.waiting_turns_max,
+                event_body(user),
+                mail_body(mail),
+            )
+        )
+        return _accepted(word, values)
+
+    async def interrupt(
+        self,
+        session_id: str,
+        *,
+        agent_type: str,
+        turn: int | None = None,
+        played_ms: int | None = None,
+        message_id: str | None = None,
+    ) -> Accepted:
+        """Cuts a turn short, by default the active or audible one; nothing happens if its playback is over."""
+        k = self._keys.of(session_id)
+        event = Envelope(type="interrupted", session_id=session_id, agent_type=agent_type)
+        body = event_body(event)[:-1]
+        word, values = accepted(
+            await self._calls.script(
+                "interrupt",
+                (k.session, k.log, k.speech, k.mail("tts"), k.seen),
+                *self._head(),
+                message_id or uuid4().hex,
+                digest("interrupt", str(turn)),
+                "" if turn is None else turn,
+                "" if played_ms is None else played_ms,
+                body,
+            )
+        )
+        return _accepted(word, values)
+
+    async def played(self, session_id: str, turn: int, segment: int, ms: int) -> None:
+        """A client reports how much of a segment was heard."""
+        k = self._keys.of(session_id)
+        reply = await self._calls.script("played", (k.session, k.speech), self._publish, "", turn, segment, ms)
+        accepted(reply)
+
+    async def set_mode(self, session_id: str, mode: Mode, message_id: str | None = None) -> Accepted:
+        """Whether answers are spoken, from the next turn on."""
+        return await self._configure(session_id, message_id, "mode", mode, b"")
+
+    async def switch_agent(
+        self, session_id: str, before: str, agent_type: str, message_id: str | None = None
+    ) -> Accepted:
+        """Another agent goes on with the conversation."""
+        event = AgentSwitch(
+            session_id=session_id,
+            agent_type=agent_type,
+            data=AgentSwitchData(from_=before, to=agent_type, reason="client"),
+        )
+        return await self._configure(session_id, message_id, "agent", agent_type, event_body(event))
+
+    async def _configure(
+        self, session_id: str, message_id: str | None, field: str, value: str, body: bytes
+    ) -> Accepted:
+        k = self._keys.of(session_id)
+        word, values = accepted(
+            await self._calls.script(
+                "configure",
+                (k.session, k.log, k.seen, k.deadlines),
+                *self._head(),
+                message_id or uuid4().hex,
+                digest(field, value),
+                field,
+                value,
+                body,
+            )
+        )
+        return _accepted(word, values)
+
+    async def audio_start(
+        self,
+        session_id: str,
+        connection: str,
+        stream: str,
+        spec: AudioSpec,
+        offset: int,
+        message_id: str | None = None,
+    ) -> tuple[int, int]:
+        """Opens a microphone stream, or takes it over; returns the offset that is expected next, and seq.
+
+        Raises:
+            Refused: `audio_busy`, `audio_gap`, `id_conflict`, `session_not_found` or `session_ended`.
+        """
+        k = self._keys.of(session_id)
+        mail = AudioStarted(stream=stream, spec=spec, offset=offset)
+        word, values = accepted(
+            await self._calls.script(
+                "audio_start",
+                (k.session, k.mail("stt"), k.ready("stt"), k.seen, k.deadlines),
+                self._publish,
+                "",
+                message_id or "",
+                digest("audio.start", stream, spec.model_dump_json(), str(offset)),
+                connection,
+                stream,
+                offset,
+                mail_body(mail),
+                self._settings.audio_idle_ms,
+            )
+        )
+        if word == b"gap":
+            raise Refused("audio_gap", f"Offset {offset} is ahead: {values[0]} is expected.")
+        return values[0], values[1]
+
+    async def audio(self, session_id: str, connection: str, stream: str, offset: int, data: bytes) -> int:
+        """Appends bytes of the open stream; returns the offset below which all is safe.
+
+        Raises:
+            Refused: `audio_gap`, `audio_taken_over`, `audio_not_open`, `overloaded`, `session_not_found` or
+                `session_ended`.
+        """
+        k = self._keys.of(session_id)
+        word, values = accepted(
+            await self._calls.script(
+                "audio",
+                (k.session, k.mail("stt"), k.ready("stt"), k.deadlines),
+                self._publish,
+                "",
+                connection,
+                stream,
+                offset,
+                data,
+                self._settings.waiting_audio_max,
+            )
+        )
+        if word == b"gap":
+            raise Refused("audio_gap", f"Offset {offset} is ahead: {values[0]} is expected.")
+        return int(values[0])
+
+    async def audio_stop(self, session_id: str, connection: str, stream: str, message_id: str | None = None) -> int:
+        """Ends the open stream; returns seq."""
+        k = self._keys.of(session_id)
+        _, values = accepted(
+            await self._calls.script(
+                "audio_stop",
+                (k.session, k.mail("stt"), k.ready("stt"), k.seen),
+                self._publish,
+                "",
+                message_id or "",
+                digest("audio.stop", stream),
+                connection,
+                stream,
+            )
+        )
+        return int(values[0])
+
+
+def digest(*content: str) -> int:
+    """20 bits of a message's content, to tell a repeated message from another one with the same id."""
+    return zlib.crc32("\0".join(content).encode("utf-8", "surrogatepass")) & 0xFFFFF
+
+
+def _accepted(word: bytes, values: object) -> Accepted:
+    seq, *turn = values if isinstance(values, list) else [0]
+    return Accepted(seq=int(seq), turn=int(turn[0]) if turn else None, repeated=word == b"repeated")

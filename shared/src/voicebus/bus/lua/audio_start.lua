@@ -1,0 +1,26 @@
+-- Opens the session's microphone stream, or takes it over on another connection.
+-- KEYS: 1 session, 2 mail:stt, 3 ready:stt, 4 seen, 5 deadlines
+-- ARGV: 3 message id, 4 its digest, 5 connection, 6 stream, 7 offset, 8 the mail, 9 ms after which a silent stream is
+--       given up
+-- Replies: {'ok', offset that is expected, seq} | {'busy'} | {'gap', expected} | {'conflict', seq} | {'gone'} | {'ended'}
+local no = refusal()
+if no then return no end
+local known = seen(KEYS[4], ARGV[3], ARGV[4])
+if known and known[1] == 'conflict' then return known end
+local open, offset = get('audio.stream') or '', tonumber(ARGV[7])
+if open ~= ARGV[6] then
+  if open ~= '' and clock() - number('audio.at') < tonumber(ARGV[9]) then return { 'busy' } end
+  if offset > 0 and get('audio.closed') == ARGV[6] then return { 'gap', 0 } end
+  if open ~= '' then
+    local stop = cjson.encode({ kind = 'stop', stream = open, offset = number('audio.offset') })
+    mail('stt', KEYS[2], KEYS[3], false, 'k', 'stop', 'd', stop)
+  end
+  set('audio.stream', ARGV[6], 'audio.offset', offset)
+  mail('stt', KEYS[2], KEYS[3], false, 'k', 'start', 'd', ARGV[8])
+elseif offset > number('audio.offset') then
+  return { 'gap', number('audio.offset') }
+end
+set('audio.owner', ARGV[5], 'audio.at', clock())
+keep_alive(KEYS[5])
+remember(KEYS[4], ARGV[3], ARGV[4], number('seq'))
+return { 'ok', number('audio.offset'), number('seq') }

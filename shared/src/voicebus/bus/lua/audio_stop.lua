@@ -1,0 +1,18 @@
+-- Ends the open microphone stream.
+-- KEYS: 1 session, 2 mail:stt, 3 ready:stt, 4 seen
+-- ARGV: 3 message id, 4 its digest, 5 connection, 6 stream
+-- Replies: {'ok', seq} | {'conflict', seq} | {'taken'} | {'closed'} | {'gone'} | {'ended'}
+local no = refusal()
+if no then return no end
+local known = seen(KEYS[4], ARGV[3], ARGV[4])
+if known and known[1] == 'conflict' then return known end
+if get('audio.stream') ~= ARGV[6] then
+  if get('audio.closed') == ARGV[6] then return { 'ok', number('seq') } end
+  return { 'closed' }
+end
+if get('audio.owner') ~= ARGV[5] then return { 'taken' } end
+set('audio.stream', '', 'audio.closed', ARGV[6])
+local stop = cjson.encode({ kind = 'stop', stream = ARGV[6], offset = number('audio.offset') })
+mail('stt', KEYS[2], KEYS[3], false, 'k', 'stop', 'd', stop)
+remember(KEYS[4], ARGV[3], ARGV[4], number('seq'))
+return { 'ok', number('seq') }

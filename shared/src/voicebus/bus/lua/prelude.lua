@@ -1,0 +1,156 @@
+-- Put in front of every script.
+-- KEYS: 1 session hash   ARGV: 1 PUBLISH or SPUBLISH, 2 the time in ms since 1970 ('' = the server's)
+local session = KEYS[1]
+
+local function get(field)
+  return redis.call('HGET', session, field) or nil
+end
+
+local function number(field)
+  return tonumber(get(field) or '0')
+end
+
+local function set(...)
+  redis.call('HSET', session, ...)
+end
+
+local function publish(channel, message)
+  redis.call(ARGV[1], channel, message)
+end
+
+local function clock()
+  if ARGV[2] ~= '' then return tonumber(ARGV[2]) end
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- A script whose first write needs no memory runs to its end at the memory limit: workers' scripts begin with this.
+local function begin_at_memory_limit()
+  redis.call('HDEL', session, '')
+end
+
+-- The executing server's epoch. It is asked each time: a value read at connect goes stale on failover.
+local known_epoch
+local function epoch()
+  if not known_epoch then
+    known_epoch = string.sub(string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)'), 1, 8)
+  end
+  return known_epoch
+end
+
+-- Notes (epoch, first seq, first n) when the server's history is another one than at the last write.
+local function stamp()
+  if get('epoch') ~= epoch() then
+    local entry = epoch() .. ':' .. (number('seq') + 1) .. ':' .. (number('n') + 1) .. ','
+    set('epochs', (get('epochs') or '') .. entry, 'epoch', epoch())
+  end
+end
+
+local function trim_log(log, keep)
+  redis.call('XTRIM', log, 'MAXLEN', '~', keep)
+end
+
+-- `opening` is '{"seq":N,' or '{"seq":N,"turn":T,'; `body` the serialised event without its opening brace.
+local function append(log, body, turn)
+  local seq = redis.call('HINCRBY', session, 'seq', 1)
+  local event = '{"seq":' .. seq .. ',' .. (turn and '"turn":' .. turn .. ',' or '') .. body
+  redis.call('XADD', log, seq .. '-0', 'e', event)
+  publish(session .. ':live', 'e|' .. epoch() .. '|' .. seq .. '|' .. event)
+  return seq
+end
+
+-- Wakes the owner of a leased stage.
+local function wake(stage, message)
+  local owner = get(stage .. '.owner')
+  if owner then publish(owner, message .. '|' .. get('sid')) end
+end
+
+-- Appends to a mailbox. An idle stage enters the ready set and its doorbell rings; the owner of a leased one is
+-- woken, unless `quiet` (audio: its owner polls).
+local function mail(stage, mailbox, ready, quiet, ...)
+  redis.call('XADD', mailbox, '*', ...)
+  local state = get(stage .. '.state') or 'idle'
+  if state == 'idle' then
+    set(stage .. '.state', 'queued')
+    redis.call('ZADD', ready, 0, get('sid'))
+    publish(ready .. ':bell', get('sid'))
+  elseif state == 'leased' and not quiet then
+    wake(stage, 'wake')
+  end
+end
+
+-- Whether the token is the one of the last lease, taken in this epoch.
+local function fenced(stage, token)
+  return get(stage .. '.token') == token and string.match(token, '%.(%x+)$') == epoch()
+end
+
+local function first_after(mailbox, cursor)
+  return redis.call('XRANGE', mailbox, '(' .. cursor, '+', 'COUNT', 1)[1]
+end
+
+-- `fields` is the flat list of a stream entry.
+local function field(fields, name)
+  for i = 1, #fields, 2 do
+    if fields[i] == name then return fields[i + 1] end
+  end
+end
+
+local function move_cursor(stage, mailbox, id)
+  set(stage .. '.cursor', id)
+  redis.call('XTRIM', mailbox, 'MINID', id)
+  redis.call('XDEL', mailbox, id)
+end
+
+-- Cancelled turns and abandoned responses are short lists in one field: ',3,9,'.
+local function listed(list, item)
+  return item ~= '' and string.find(get(list) or '', ',' .. item .. ',', 1, true) ~= nil
+end
+
+local function note(list, item, keep)
+  local items = {}
+  for old in string.gmatch(get(list) or '', '[^,]+') do items[#items + 1] = old end
+  items[#items + 1] = item
+  set(list, ',' .. table.concat(items, ',', math.max(1, #items - keep + 1)) .. ',')
+end
+
+-- Removes a turn's (or one response's) entries from a stream of sentences or speech.
+local function withdraw(stream, turn, response)
+  for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+')) do
+    if field(entry[2], 't') == turn and (not response or field(entry[2], 'r') == response) then
+      redis.call('XDEL', stream, entry[1])
+    end
+  end
+end
+
+-- Client messages: the id's score holds the seq it was acknowledged with and 20 bits of its content's hash.
+local SHIFT = 1048576
+
+local function seen(ids, id, digest)
+  if id == '' then return nil end
+  local score = redis.call('ZSCORE', ids, id)
+  if not score then return nil end
+  score = tonumber(score)
+  return { score % SHIFT == tonumber(digest) and 'repeated' or 'conflict', math.floor(score / SHIFT) }
+end
+
+local function remember(ids, id, digest, seq)
+  if id == '' then return end
+  redis.call('ZADD', ids, string.format('%.0f', seq * SHIFT + tonumber(digest)), id)
+  redis.call('ZREMRANGEBYRANK', ids, 0, -4097)
+end
+
+-- Why the session takes no input, or nil.
+local function refusal()
+  local status = get('status')
+  if not status then return { 'gone' } end
+  if status ~= 'open' then return { 'ended' } end
+end
+
+-- Input moves the session's end on, at most once a minute (or tenth of the session's ttl).
+local function keep_alive(deadlines)
+  local deadline = clock() + number('ttl_ms')
+  if deadline - number('deadline') > math.min(60000, number('ttl_ms') / 10) then
+    set('deadline', deadline)
+    redis.call('ZADD', deadlines, deadline, get('sid'))
+  end
+end

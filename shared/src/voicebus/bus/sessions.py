@@ -1,0 +1,158 @@
+"""Opens, shows and ends sessions."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from voicebus.bus.calls import Arg, Calls
+from voicebus.bus.replies import accepted
+from voicebus.bus.settings import BusSettings
+from voicebus.contract.codec import event_body
+from voicebus.contract.errors import Refused
+from voicebus.contract.events import SessionEnd, SessionEndData, SessionStart, SessionStartData
+from voicebus.contract.keys import STAGES, Keys
+from voicebus.contract.positions import Position
+from voicebus.contract.sessions import NewSession, Session
+
+_FIELDS = tuple(
+    "sid owner members agent mode status context created_ms ttl_ms turn active_turn epoch seq n".split()  # noqa: SIM905 - shorter
+)
+
+
+class Sessions:
+    """The sessions of an installation."""
+
+    def __init__(self, calls: Calls, keys: Keys, settings: BusSettings, publish: str) -> None:
+        self._calls = calls
+        self._keys = keys
+        self._settings = settings
+        self._publish = publish
+
+    async def open(self, new: NewSession, owner: str, *, session_id: str | None = None) -> tuple[Session, bool]:
+        """Opens a session; with an id that exists already, that one is returned, and False.
+
+        Raises:
+            Refused: `not_member` if that one is someone else's.
+        """
+        session_id = session_id or uuid4().hex
+        created = datetime.now(UTC)
+        k = self._keys.of(session_id)
+        start = SessionStart(
+            session_id=session_id,
+            agent_type=new.agent_type,
+            data=SessionStartData(agent_type=new.agent_type, mode=new.mode),
+        )
+        fields: dict[str, Arg] = {
+            "sid": session_id,
+            "owner": owner,
+            "members": orjson.dumps(new.members),
+            "agent": new.agent_type,
+            "mode": new.mode,
+            "context": orjson.dumps(new.context),
+            "created_ms": int(created.timestamp() * 1000),
+            "ttl_ms": new.ttl_s * 1000,
+        }
+        word, _ = accepted(
+            await self._calls.script(
+                "open",
+                (k.session, k.log, k.deadlines),
+                self._publish,
+                "",
+                self._settings.log_max,
+                event_body(start),
+                *(part for pair in fields.items() for part in pair),
+            )
+        )
+        session = await self.get(session_id)
+        if session.owner != owner:
+            raise Refused("not_member")
+        mine = self._keys.user_sessions(owner)
+        await self._calls.command("ZADD", mine, "NX", session.created_at.timestamp(), session_id)
+        await self._calls.command("ZREMRANGEBYRANK", mine, 0, -1_001)
+        return session, word == b"opened"
+
+    async def get(self, session_id: str) -> Session:
+        """The session's state.
+
+        Raises:
+            Refused: `session_not_found`.
+        """
+        values = await self._calls.command("HMGET", self._keys.of(session_id).session, *_FIELDS)
+        if values[0] is None:
+            raise Refused("session_not_found")
+        return _session(values)
+
+    async def of_user(self, sub: str, *, before: float | None = None, limit: int = 50) -> list[Session]:
+        """The user's sessions, newest first; `before` is the creation time (seconds) of the last one seen."""
+        upper = "+inf" if before is None else f"({before!r}"
+        names = await self._calls.command(
+            "ZRANGE", self._keys.user_sessions(sub), upper, "-inf", "BYSCORE", "REV", "LIMIT", 0, limit
+        )
+        found = []
+        for name in names:
+            values = await self._calls.command("HMGET", self._keys.of(name.decode()).session, *_FIELDS)
+            if values[0] is not None:
+                found.append(_session(values))
+        return found
+
+    async def history(self, session_id: str) -> list[bytes]:
+        """The conversation's entries as the agent wrote them, one per turn, oldest first."""
+        entries: list[bytes] = await self._calls.command("LRANGE", self._keys.of(session_id).history, 0, -1)
+        return entries
+
+    async def end(self, session_id: str, reason: str, *, if_idle: bool = False) -> bool:
+        """Ends the session; it stays readable for a while. False if it was not there, or is not idle."""
+        k = self._keys.of(session_id)
+        event = SessionEnd(session_id=session_id, data=SessionEndData(reason=reason))
+        keys = (
+            *(k.session, k.log, k.deadlines),
+            *(k.ready(stage) for stage in STAGES),
+            *(k.mail(stage) for stage in STAGES),
+            *(k.speech, k.journal, k.history, k.seen),
+        )
+        reply = await self._calls.script(
+            "close",
+            keys,
+            self._publish,
+            "",
+            self._settings.log_max,
+            event_body(event),
+            self._settings.ended_kept_ms,
+            "idle" if if_idle else "",
+        )
+        if reply[0] == b"gone" and if_idle:
+            await self._calls.command("ZREM", k.deadlines, session_id)
+        return bool(reply[0] == b"ended")
+
+    async def end_idle(self) -> int:
+        """Ends sessions without input for longer than their ttl; returns how many."""
+        ended = 0
+        time = datetime.now(UTC).timestamp() * 1000
+        for partition in range(self._keys.partitions):
+            due = await self._calls.command(
+                "ZRANGE", self._keys.deadlines(partition), "-inf", time, "BYSCORE", "LIMIT", 0, 100
+            )
+            for name in due:
+                ended += await self.end(name.decode(), "idle", if_idle=True)
+        return ended
+
+
+def _session(values: Sequence[Any]) -> Session:
+    raw = {name: value.decode() if value is not None else "" for name, value in zip(_FIELDS, values, strict=True)}
+    return Session(
+        session_id=raw["sid"],
+        owner=raw["owner"],
+        members=tuple(orjson.loads(raw["members"])),
+        agent_type=raw["agent"],
+        mode=raw["mode"],
+        status=raw["status"],
+        context=orjson.loads(raw["context"]),
+        created_at=datetime.fromtimestamp(int(raw["created_ms"]) / 1000, UTC),
+        ttl_s=int(raw["ttl_ms"]) // 1000,
+        turn=int(raw["turn"] or 0),
+        active_turn=int(raw["active_turn"]) if raw["active_turn"] else None,
+        position=Position(epoch=raw["epoch"], seq=int(raw["seq"] or 0), speech=int(raw["n"] or 0)),
+    )

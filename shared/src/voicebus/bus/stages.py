@@ -1,0 +1,287 @@
+"""The workers' side of the bus: which sessions wait, leases with fencing tokens, mail, numbered writes."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from voicebus.bus.calls import Calls
+from voicebus.bus.emission import Emission
+from voicebus.bus.replies import owned
+from voicebus.bus.settings import BusSettings
+from voicebus.contract.codec import event_body, load_mail
+from voicebus.contract.errors import LeaseLost, TurnCancelled
+from voicebus.contract.events import Error, ProblemData
+from voicebus.contract.keys import Keys, Stage
+from voicebus.contract.mail import Mail
+
+_FAILED = {"stt": "stt_failed", "agent": "agent_failed", "tts": "tts_failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The mail that a stage works at next, with all that is known of earlier attempts."""
+
+    id: str
+    mail: Mail
+    attempt: int  # 1 is the first
+    cancelled: bool  # its turn was interrupted: only outcomes are recorded, and the cursor moves
+    note: str  # what the last owner left
+    response: str  # id of the model response that was cut, '' if none was
+    response_from: int  # seq of its first event
+    journal: list[bytes]  # finished steps of the turn
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What the owner of a lease learns when it renews it."""
+
+    last_mail: str
+    cancelled: frozenset[int]
+
+
+class Lease:
+    """A session's stage, owned by this worker until it says otherwise or loses it."""
+
+    def __init__(self, stages: "Stages", session_id: str, token: str, cursor: str) -> None:
+        self.session_id = session_id
+        self.token = token
+        self.cursor = cursor
+        self._stages = stages
+        self._calls = stages.calls
+        self._stage = stages.stage
+        self._keys = stages.keys.of(session_id)
+        self._number = 0
+        self._writing = asyncio.Lock()
+
+    async def next(self) -> Delivery | None:
+        """The first mail behind the cursor, None if there is none. Mail that failed too often is skipped.
+
+        Raises:
+            LeaseLost: another worker may own the stage.
+        """
+        settings = self._stages.settings
+        error = Error(
+            session_id=self.session_id,
+            data=ProblemData(code=_FAILED[self._stage], message="It failed too often and was given up."),
+        )
+        k = self._keys
+        while True:
+            word, values = owned(
+                await self._calls.script(
+                    "next",
+                    (k.session, k.log, k.mail(self._stage), k.dead(self._stage), k.journal),
+                    self._stages.publish,
+                    "",
+                    settings.log_max,
+                    self._stage,
+                    self.token,
+                    settings.attempts_max,
+                    event_body(error),
+                )
+            )
+            if word == b"mail":
+                return _delivery(values)
+            self.cursor = values[0].decode()
+            if word == b"empty":
+                return None
+
+    async def mail_after(self, mail_id: str, *, most: int = 64) -> list[tuple[str, Mail]]:
+        """Mail behind this one, without counting an attempt: for a stage that reads ahead of its cursor."""
+        entries = await self._calls.command("XRANGE", self._keys.mail(self._stage), f"({mail_id}", "+", "COUNT", most)
+        return [(entry_id.decode(), load_mail(_fields(flat))) for entry_id, flat in entries]
+
+    async def emit(self, *emissions: Emission) -> int:
+        """Applies the emissions once each, in order, and returns the log's head.
+
+        All belong to the same turn and response.
+
+        Raises:
+            LeaseLost: another worker may own the stage; nothing more of this one is applied.
+            TurnCancelled: the turn was interrupted or its response abandoned; what follows is refused, too.
+        """
+        async with self._writing:
+            return await self._emit(emissions)
+
+    async def _emit(self, emissions: Sequence[Emission]) -> int:
+        first = self._number + 1
+        seq = 0
+        for _ in range(8):
+            rest = emissions[self._number + 1 - first :]
+            replies = await asyncio.gather(
+                *(self._write(self._number + 1 + i, emission) for i, emission in enumerate(rest))
+            )
+            for reply in replies:
+                word, values = owned(reply)
+                if word == b"cancelled":
+                    raise TurnCancelled
+                if word == b"gap":
+                    # One before it got lost on a node that was away; the rest goes out again.
+                    break
+                self._number += 1
+                seq = values[0]
+            if self._number + 1 - first == len(emissions):
+                return seq
+        raise LeaseLost
+
+    async def _write(self, number: int, emission: Emission) -> Any:
+        k = self._keys
+        keys = (
+            k.session,
+            k.log,
+            k.speech,
+            k.mail(self._stage),
+            k.mail("agent"),
+            k.mail("tts"),
+            k.ready("agent"),
+            k.ready("tts"),
+            k.journal,
+            k.history,
+        )
+        return await self._calls.script(
+            "emit",
+            keys,
+            self._stages.publish,
+            "",
+            self._stages.settings.log_max,
+            self._stage,
+            self.token,
+            number,
+            emission.turn,
+            emission.response_id,
+            *emission.operations,
+        )
+
+    async def renew(self) -> Renewal:
+        """Moves the expiry.
+
+        Raises:
+            LeaseLost: another worker may own the stage.
+        """
+        k = self._keys
+        _, values = owned(
+            await self._calls.script(
+                "renew",
+                (k.session, k.ready(self._stage), k.mail(self._stage)),
+                self._stages.publish,
+                "",
+                self._stage,
+                self.token,
+                self._stages.settings.lease_ms,
+            )
+        )
+        turns = frozenset(int(turn) for turn in values[2].split(b",") if turn)
+        return Renewal(last_mail=values[0].decode(), cancelled=turns)
+
+    async def release(self) -> bool:
+        """Gives the stage back; False if mail waits behind the cursor: then it is still owned.
+
+        Raises:
+            LeaseLost: another worker may own the stage.
+        """
+        k = self._keys
+        word, _ = owned(
+            await self._calls.script(
+                "release",
+                (k.session, k.ready(self._stage), k.mail(self._stage)),
+                self._stages.publish,
+                "",
+                self._stage,
+                self.token,
+            )
+        )
+        return word == b"ok"
+
+    async def hand_over(self) -> None:
+        """Lets another worker go on at once.
+
+        Raises:
+            LeaseLost: another worker owns it already.
+        """
+        k = self._keys
+        owned(
+            await self._calls.script(
+                "handover",
+                (k.session, k.ready(self._stage)),
+                self._stages.publish,
+                "",
+                self._stage,
+                self.token,
+            )
+        )
+
+    async def heard(self, turn: int) -> str | None:
+        """What was heard of an interrupted turn."""
+        value = await self._calls.command("HGET", self._keys.session, f"heard:{turn % 8}")
+        if value is None:
+            return None
+        number, _, text = value.decode().partition(":")
+        return text if number == str(turn) else None
+
+
+class Stages:
+    """One stage as one worker sees it."""
+
+    def __init__(
+        self, calls: Calls, keys: Keys, settings: BusSettings, publish: str, *, stage: Stage, worker: str
+    ) -> None:
+        self.calls = calls
+        self.keys = keys
+        self.settings = settings
+        self.publish = publish
+        self.stage: Stage = stage
+        self.worker = worker
+
+    async def waiting(self, partitions: Iterable[int], *, most: int = 16) -> list[str]:
+        """Sessions of these partitions that wait for a worker, or whose lease has expired (server time)."""
+        names = list(partitions)
+        if not names:
+            return []
+        time, *replies = await asyncio.gather(
+            self.calls.command("TIME"),
+            *(self.calls.command("ZRANGE", self.keys.ready(p, self.stage), 0, most - 1, "WITHSCORES") for p in names),
+        )
+        now = int(time[0]) * 1000 + int(time[1]) // 1000
+        found = []
+        for reply in replies:
+            for session_id, score in zip(reply[::2], reply[1::2], strict=True):
+                if float(score) <= now:
+                    found.append(session_id.decode())
+        return found
+
+    async def lease(self, session_id: str) -> Lease | None:
+        """Tries to become the owner of the session's stage; None if it isn't free."""
+        k = self.keys.of(session_id)
+        channel = self.keys.worker(self.keys.partition(session_id), self.worker)
+        reply = await self.calls.script(
+            "lease",
+            (k.session, k.ready(self.stage)),
+            self.publish,
+            "",
+            self.stage,
+            channel,
+            uuid4().hex,
+            self.settings.lease_ms,
+        )
+        if reply[0] != b"ok":
+            return None
+        return Lease(self, session_id, reply[1].decode(), reply[2].decode())
+
+
+def _fields(flat: Sequence[bytes] | dict[bytes, bytes]) -> dict[bytes, bytes]:
+    return flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _delivery(values: Sequence[Any]) -> Delivery:
+    mail_id, flat, attempt, cancelled, note, response, response_from, journal = values
+    return Delivery(
+        id=mail_id.decode(),
+        mail=load_mail(_fields(flat)),
+        attempt=attempt,
+        cancelled=bool(cancelled),
+        note=note.decode(),
+        response=response.decode(),
+        response_from=int(response_from or 0),
+        journal=journal,
+    )

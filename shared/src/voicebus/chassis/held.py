@@ -1,0 +1,79 @@
+"""A session's stage in the hands of this worker."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from voicebus.bus.stages import Lease
+from voicebus.contract.errors import TurnCancelled
+
+T = TypeVar("T")
+
+
+class Held:
+    """A lease, and what the worker hears about its session meanwhile."""
+
+    def __init__(self, lease: Lease, draining: asyncio.Event) -> None:
+        self.lease = lease
+        self.session_id = lease.session_id
+        self.task: asyncio.Task[None] | None = None
+        self._draining = draining
+        self._woken = asyncio.Event()
+        self._cancelled: set[int] = set()
+        self._running: dict[int, set[asyncio.Task[Any]]] = {}
+
+    @property
+    def draining(self) -> bool:
+        """The worker goes away: hand over at the next boundary."""
+        return self._draining.is_set()
+
+    def wake(self) -> None:
+        """There may be mail."""
+        self._woken.set()
+
+    def cancel(self, turn: int) -> None:
+        """The turn was interrupted."""
+        if turn not in self._cancelled:
+            self._cancelled.add(turn)
+            for task in self._running.get(turn, ()):
+                task.cancel()
+
+    def lose(self) -> None:
+        """Another worker may own the stage: stop at once."""
+        if self.task:
+            self.task.cancel()
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Waits to be woken or drained; False if neither happened in time. What was heard before counts."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
+        self._woken.clear()
+        return True
+
+    async def while_not_cancelled(self, turn: int, work: Coroutine[Any, Any, T]) -> T:
+        """The work's result.
+
+        Raises:
+            TurnCancelled: the turn was interrupted; the work has been cancelled and has ended.
+        """
+        if turn in self._cancelled:
+            work.close()
+            raise TurnCancelled
+        task = asyncio.ensure_future(work)
+        running = self._running.setdefault(turn, set())
+        running.add(task)
+        try:
+            await asyncio.wait((task,))
+        finally:
+            running.discard(task)
+            if not running:
+                self._running.pop(turn, None)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait((task,))
+        if task.cancelled():
+            raise TurnCancelled
+        return task.result()

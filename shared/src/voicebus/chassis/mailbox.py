@@ -1,0 +1,35 @@
+"""How a stage that works mail by mail serves a session."""
+
+import time
+from collections.abc import Awaitable, Callable
+
+from voicebus.bus.stages import Delivery
+from voicebus.chassis import metrics
+from voicebus.chassis.held import Held
+from voicebus.chassis.worker import Serve
+from voicebus.contract.keys import Stage
+
+Handle = Callable[[Held, Delivery], Awaitable[None]]  # moves the cursor past the mail in its last emission
+LINGER_S = 1.0  # an idle stage is kept so long, for what comes next
+
+
+def mail_by_mail(stage: Stage, handle: Handle) -> Serve:
+    """Hands the session's mail to `handle` one after the other; releases the stage when there is none."""
+
+    async def serve(held: Held) -> None:
+        while not held.draining:
+            delivery = await held.lease.next()
+            if delivery is None:
+                if not await held.wait(LINGER_S) and await held.lease.release():
+                    return
+                continue
+            outcome, began = "failed", time.perf_counter()
+            try:
+                await handle(held, delivery)
+                outcome = "ok"
+            finally:
+                metrics.mail_handled.labels(stage, outcome).inc()
+                metrics.mail_seconds.labels(stage).observe(time.perf_counter() - began)
+        await held.lease.hand_over()
+
+    return serve

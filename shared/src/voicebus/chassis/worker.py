@@ -1,0 +1,198 @@
+"""The life cycle of a worker: finds sessions with mail, leases them, renews, hears cancellations, drains.
+
+Step by step: a doorbell (or a look once a second) names a session; a worker with room tries to lease its stage, the
+sooner the less it has to do; while it owns the stage it renews the lease at a third of its time; when it is told to
+stop it takes nothing new and hands over what it holds at the next boundary.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+
+import structlog
+
+from voicebus.bus.bus import Bus
+from voicebus.bus.stages import Lease
+from voicebus.bus.subscriptions import Listener
+from voicebus.chassis import metrics
+from voicebus.chassis.held import Held
+from voicebus.contract.errors import LeaseLost, VoicebusError
+from voicebus.contract.keys import Stage
+
+_log = structlog.get_logger(__name__)
+
+Serve = Callable[[Held], Awaitable[None]]  # owns the stage until it has released it or handed it over
+_LOOK_EVERY_S = 1.0
+_DELAY_AT_FULL_LOAD_S = 0.01
+
+
+class Worker:
+    """Runs one stage for any number of sessions up to its capacity."""
+
+    def __init__(self, bus: Bus, stage: Stage, name: str, serve: Serve, *, capacity: int) -> None:
+        self._bus = bus
+        self._stages = bus.stages(stage, name)
+        self._stage = stage
+        self._serve = serve
+        self._capacity = capacity
+        self._held: dict[str, Held] = {}
+        self._rung: set[str] = set()
+        self._look = asyncio.Event()
+        self.draining = asyncio.Event()
+        metrics.sessions_capacity.labels(stage).set(capacity)
+
+    @property
+    def load(self) -> float:
+        """0 is idle, 1 is full."""
+        return len(self._held) / self._capacity
+
+    async def run(self, *, drain_s: float) -> None:
+        """Works until `drain` was called and what is under way is handed over, or `drain_s` has passed."""
+        keys = self._bus.keys
+        bell, post = _Bell(self), _Post(self)
+        channels: dict[str, Listener] = {keys.bell(p, self._stage): bell for p in range(keys.partitions)}
+        channels |= {keys.worker(p, self._stages.worker): post for p in range(keys.partitions)}
+        await self._bus.subscriptions.add(channels)
+        _log.info("worker_ready", stage=self._stage, worker=self._stages.worker, capacity=self._capacity)
+        async with asyncio.TaskGroup() as group:
+            helpers = [group.create_task(self._find(group)), group.create_task(self._renew())]
+            await self.draining.wait()
+            _log.info("worker_draining", stage=self._stage, held=len(self._held))
+            for held in self._held.values():
+                held.wake()
+            tasks = [held.task for held in self._held.values() if held.task]
+            if tasks:
+                await asyncio.wait(tasks, timeout=drain_s)
+            for task in tasks + helpers:
+                task.cancel()
+
+    def drain(self) -> None:
+        """Takes nothing new, hands over what it holds, then `run` returns."""
+        self.draining.set()
+        self._look.set()
+
+    def rung(self, session_id: str) -> None:
+        """A doorbell rang for the session."""
+        if len(self._rung) < 4_096:
+            self._rung.add(session_id)
+        self._look.set()
+
+    def told(self, word: str, session_id: str) -> None:
+        """Word for the owner of the session's stage: `wake`, `cancel:<turn>` or `end`."""
+        held = self._held.get(session_id)
+        if held is None:
+            return
+        if word == "wake":
+            held.wake()
+        elif word == "end":
+            held.lose()
+        else:
+            held.cancel(int(word.removeprefix("cancel:")))
+
+    def missed(self) -> None:
+        """Words may have been lost: look at everything again."""
+        for held in self._held.values():
+            held.wake()
+        self._look.set()
+
+    async def _find(self, group: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        next_look = loop.time()
+        while not self.draining.is_set():
+            try:
+                async with asyncio.timeout_at(next_look):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
+            self._look.clear()
+            candidates, self._rung = self._rung, set()
+            try:
+                if loop.time() >= next_look:
+                    next_look = loop.time() + _LOOK_EVERY_S
+                    candidates |= set(await self._stages.waiting(range(self._bus.keys.partitions)))
+                await self._take(candidates, group)
+            except VoicebusError as error:
+                _log.warning("bus_error", stage=self._stage, reason=error.message)
+
+    async def _take(self, candidates: Iterable[str], group: asyncio.TaskGroup) -> None:
+        room = self._capacity - len(self._held)
+        wanted = [session_id for session_id in candidates if session_id not in self._held][: max(0, room)]
+        if not wanted:
+            return
+        await asyncio.sleep(self.load * _DELAY_AT_FULL_LOAD_S)
+        for lease in await asyncio.gather(*(self._stages.lease(session_id) for session_id in wanted)):
+            if lease is not None:
+                held = Held(lease, self.draining)
+                self._held[lease.session_id] = held
+                held.task = group.create_task(self._own(held, lease))
+        metrics.sessions_held.labels(self._stage).set(len(self._held))
+
+    async def _own(self, held: Held, lease: Lease) -> None:
+        try:
+            with structlog.contextvars.bound_contextvars(session=held.session_id):
+                await self._serve_or_give_up(held, lease)
+        finally:
+            if self._held.get(held.session_id) is held:
+                del self._held[held.session_id]
+            metrics.sessions_held.labels(self._stage).set(len(self._held))
+            self._look.set()
+
+    async def _serve_or_give_up(self, held: Held, lease: Lease) -> None:
+        try:
+            await self._serve(held)
+        except LeaseLost:
+            metrics.leases_lost.labels(self._stage).inc()
+            _log.info("lease_lost", stage=self._stage)
+        except VoicebusError as error:
+            _log.warning("stage_gave_up", stage=self._stage, code=error.code, reason=error.message)
+            await self._hand_over(lease)
+        except Exception:  # noqa: BLE001 - one session's failure must not reach the others; its mail is tried again
+            _log.exception("stage_failed", stage=self._stage)
+            await self._hand_over(lease)
+
+    async def _hand_over(self, lease: Lease) -> None:
+        # The next attempt, here or elsewhere, comes a little later; a mail that fails again and again is given up.
+        await asyncio.sleep(0.1)
+        with suppress(LeaseLost, VoicebusError):
+            await lease.hand_over()
+
+    async def _renew(self) -> None:
+        every_s = self._bus.settings.lease_ms / 3_000
+        while True:
+            await asyncio.sleep(every_s)
+            await asyncio.gather(*(self._renew_one(held) for held in list(self._held.values())))
+
+    async def _renew_one(self, held: Held) -> None:
+        try:
+            renewal = await held.lease.renew()
+        except LeaseLost:
+            held.lose()
+        except VoicebusError as error:
+            _log.warning("renewal_failed", stage=self._stage, session=held.session_id, reason=error.message)
+        else:
+            for turn in renewal.cancelled:
+                held.cancel(turn)
+            held.wake()
+
+
+class _Bell:
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def message(self, payload: bytes) -> None:
+        self._worker.rung(payload.decode())
+
+    def lost(self) -> None:
+        self._worker.missed()
+
+
+class _Post:
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def message(self, payload: bytes) -> None:
+        word, _, session_id = payload.decode().partition("|")
+        self._worker.told(word, session_id)
+
+    def lost(self) -> None:
+        self._worker.missed()

@@ -1,0 +1,51 @@
+"""Sessions as REST shows them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from voicebus.contract.events import Frozen, Mode, Timestamp
+from voicebus.contract.positions import Position
+
+SessionId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")]
+Member = Annotated[str, Field(min_length=1, max_length=256)]
+Status = Literal["open", "ended"]
+
+
+class NewSession(Frozen):
+    """What a session is created with."""
+
+    agent_type: str = Field(default="personal", min_length=1, max_length=64)
+    mode: Mode = "voice"
+    context: dict[str, JsonValue] = Field(default_factory=dict)  # told to the model with its instructions
+    members: tuple[Member, ...] = Field(default=(), max_length=64)  # other users who may join
+    ttl_s: int = Field(default=3_600, ge=1, le=30 * 86_400)  # ends after so long without input
+
+
+class Session(Frozen):
+    """A session's state."""
+
+    session_id: str
+    owner: str
+    members: tuple[str, ...]
+    agent_type: str
+    mode: Mode
+    status: Status
+    context: dict[str, JsonValue]
+    created_at: Timestamp
+    ttl_s: int
+    turn: int  # the last one submitted
+    active_turn: int | None  # the one being answered
+    position: Position  # heads of log and speech
+
+    def admits(self, sub: str) -> bool:
+        """Whether this user may see and join the session."""
+        return sub == self.owner or sub in self.members
+
+
+class HistoryMessage(Frozen):
+    """One message of the conversation."""
+
+    role: Literal["user", "assistant"]
+    content: str
+    turn: int
