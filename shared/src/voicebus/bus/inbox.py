@@ -24,6 +24,15 @@ class Accepted:
     repeated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class AudioOpened:
+    """A microphone stream is open, or was opened and ended by an earlier copy of this message (`done`)."""
+
+    expected: int  # the offset that is expected next, in bytes
+    seq: int
+    done: bool = False
+
+
 class Inbox:
     """Writes clients' input to the bus, as one script each."""
 
@@ -140,8 +149,8 @@ class Inbox:
         spec: AudioSpec,
         offset: int,
         message_id: str | None = None,
-    ) -> tuple[int, int]:
-        """Opens a microphone stream, or takes it over; returns the offset that is expected next, and seq.
+    ) -> AudioOpened:
+        """Opens a microphone stream, or takes it over.
 
         Raises:
             Refused: `audio_busy`, `audio_gap`, `id_conflict`, `session_not_found` or `session_ended`.
@@ -165,7 +174,7 @@ class Inbox:
         )
         if word == b"gap":
             raise Refused("audio_gap", f"Offset {offset} is ahead: {values[0]} is expected.")
-        return values[0], values[1]
+        return AudioOpened(expected=values[0], seq=values[1], done=word == b"done")
 
     async def audio(self, session_id: str, connection: str, stream: str, offset: int, data: bytes) -> int:
         """Appends bytes of the open stream; returns the offset below which all is safe.

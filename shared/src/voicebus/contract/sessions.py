@@ -49,3 +49,13 @@ class HistoryMessage(Frozen):
     role: Literal["user", "assistant"]
     content: str
     turn: int
+
+
+class HistoryEntry(Frozen):
+    """One turn of the conversation, as the agent leaves it in the history."""
+
+    turn: int
+    user: str
+    assistant: str  # what was heard, if the turn was interrupted
+    interrupted: bool = False
+    messages: list[JsonValue] = Field(default_factory=list)  # as the agent's model library writes them

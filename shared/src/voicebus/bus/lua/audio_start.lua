@@ -2,11 +2,12 @@
 -- KEYS: 1 session, 2 mail:stt, 3 ready:stt, 4 seen, 5 deadlines
 -- ARGV: 3 message id, 4 its digest, 5 connection, 6 stream, 7 offset, 8 the mail, 9 ms after which a silent stream is
 --       given up
--- Replies: {'ok', offset that is expected, seq} | {'busy'} | {'gap', expected} | {'conflict', seq} | {'gone'} | {'ended'}
+-- Replies: {'ok', offset that is expected, seq} | {'done', 0, seq}: it was opened and ended before | {'busy'} | {'gap', expected} | {'conflict', seq} | {'gone'} | {'ended'}
 local no = refusal()
 if no then return no end
 local known = seen(KEYS[4], ARGV[3], ARGV[4])
 if known and known[1] == 'conflict' then return known end
+if known and get('audio.closed') == ARGV[6] then return { 'done', 0, known[2] } end
 local open, offset = get('audio.stream') or '', tonumber(ARGV[7])
 if open ~= ARGV[6] then
   if open ~= '' and clock() - number('audio.at') < tonumber(ARGV[9]) then return { 'busy' } end

@@ -1,0 +1,262 @@
+"""One WebSocket client of the native dialect: what it says goes to the bus, what the session does goes to it."""
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TypeVar
+from uuid import uuid4
+
+import orjson
+import structlog
+from fastapi import WebSocket, WebSocketDisconnect
+
+from gateway import metrics
+from gateway.auth import Authenticator, Caller
+from gateway.dialects.native import AudioForm, frame
+from gateway.drain import Drain
+from gateway.follower import Batch, Follower
+from gateway.microphone import Microphone
+from gateway.obedience import Obedience
+from gateway.settings import GatewaySettings
+from gateway.snapshot import state_of
+from voicebus.bus.bus import Bus
+from voicebus.bus.items import EventItem, Item
+from voicebus.contract import events
+from voicebus.contract.close import Close
+from voicebus.contract.codec import dump_event, load_command, message_ref
+from voicebus.contract.commands import Auth, Command, Ping
+from voicebus.contract.errors import BadRequest, BusFull, Refused, VoicebusError
+from voicebus.contract.positions import GapRange, Position
+from voicebus.contract.sessions import Session
+
+_log = structlog.get_logger(__name__)
+_WARN_BEFORE_EXPIRY_S = 60
+E = TypeVar("E", bound=BaseException)
+
+
+class Closed(Exception):
+    """The connection ends with this close code."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class Connection:
+    """Reads and writes one socket until either side ends it."""
+
+    def __init__(
+        self,
+        socket: WebSocket,
+        bus: Bus,
+        follower: Follower,
+        session: Session,
+        caller: Caller,
+        *,
+        settings: GatewaySettings,
+        authenticator: Authenticator,
+        audio: AudioForm,
+        asked: Position | None,
+        drain: Drain,
+    ) -> None:
+        self._socket = socket
+        self._bus = bus
+        self._follower = follower
+        self._session = session
+        self._session_id = session.session_id
+        self._agent = session.agent_type
+        self._caller = caller
+        self._caller_changed = asyncio.Event()
+        self._settings = settings
+        self._authenticator = authenticator
+        self._audio: AudioForm = audio
+        self._asked = asked
+        self._drain = drain
+        self._welcomed = asyncio.Event()
+        self._microphone = Microphone(bus.inbox, self._session_id, uuid4().hex, self._acknowledge_audio, self._complain)
+        self._obedience = Obedience(bus, self._session_id, self._microphone, agents=settings.agents)
+
+    async def run(self) -> None:
+        """Serves until the end, which is a `Closed` or a disconnect."""
+        loops = (self._send_on, self._receive_on, self._microphone.run, self._watch_token, self._watch_drain)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for loop in loops:
+                    tasks.create_task(loop())
+        except* Closed as group:
+            await self._close(_first(group))
+        except* WebSocketDisconnect:
+            pass
+        except* VoicebusError as group:
+            error = _first(group)
+            _log.warning("connection_failed", code=error.code, reason=error.message)
+            await self._close(Closed(error.close_code or Close.INTERNAL, error.code))
+
+    async def _close(self, closed: Closed) -> None:
+        with suppress(RuntimeError, WebSocketDisconnect):  # the client may have gone first
+            await self._socket.close(closed.code, closed.reason)
+
+    # Step ⑦: what the session does.
+
+    async def _send_on(self) -> None:
+        await self._welcome(await self._follower.next())
+        while True:
+            await self._send_batch(await self._follower.next())
+
+    async def _welcome(self, batch: Batch) -> None:
+        head = batch.head or Position()
+        first = next((item.seq for item in batch.items if isinstance(item, EventItem)), head.seq + 1)
+        await self._send(
+            events.Welcome(
+                session_id=self._session_id,
+                agent_type=self._agent,
+                data=events.WelcomeData(
+                    epoch=head.epoch,
+                    seq=head.seq,
+                    speech=head.speech,
+                    resumed=self._asked is not None,
+                    replayed=head.seq + 1 - first,
+                    agent_type=self._agent,
+                    mode=self._session.mode,
+                    ping_interval_s=self._settings.ping_interval_s,
+                    token_expires_at=self._caller.expires_at,
+                ),
+            )
+        )
+        self._welcomed.set()
+        await self._send_batch(batch)
+        if self._session.status == "ended" and not batch.items:
+            raise Closed(Close.ENDED, "session_ended")
+
+    async def _send_batch(self, batch: Batch) -> None:
+        for gap in batch.gaps:
+            await self._send(self._gap(gap))
+        if batch.gaps:
+            state = await state_of(self._bus, self._session_id)
+            await self._send(
+                events.StateSnapshot(
+                    session_id=self._session_id, agent_type=self._agent, data=events.StateSnapshotData(state=state)
+                )
+            )
+        for item in batch.items:
+            await self._send_item(item)
+
+    def _gap(self, gap: GapRange) -> events.Gap:
+        data = events.GapData(stream=gap.stream, from_=gap.first, to=gap.last, reason=gap.reason)
+        return events.Gap(session_id=self._session_id, agent_type=self._agent, data=data)
+
+    async def _send_item(self, item: Item) -> None:
+        message = frame(item, self._audio)
+        if isinstance(message, bytes):
+            await self._socket.send_bytes(message)
+        else:
+            await self._socket.send_text(message)
+        metrics.sent.inc()
+        if isinstance(item, EventItem):
+            opening = item.body[:64]
+            if b'"type":"agent_switch"' in opening:
+                self._agent = orjson.loads(item.body)["agent_type"]
+            elif b'"type":"session_end"' in opening:
+                raise Closed(Close.ENDED, "session_ended")
+
+    async def _send(self, event: events.Envelope) -> None:
+        await self._socket.send_text(dump_event(event).decode())
+
+    # Steps ① and ②: what the client says.
+
+    async def _receive_on(self) -> None:
+        await self._welcomed.wait()
+        while True:
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message.get("code", 1005))
+            metrics.received.inc()
+            if (data := message.get("bytes")) is not None:
+                await self._microphone.feed(data)
+            else:
+                await self._hear(message["text"])
+
+    async def _hear(self, raw: str) -> None:
+        ref = None
+        try:
+            command = load_command(raw, limit=self._settings.message_max)
+            ref = getattr(command, "id", None)
+            seq = await self._carry_out(command)
+        except (BadRequest, Refused, BusFull) as error:
+            if error.code == "session_ended":
+                raise Closed(Close.ENDED, error.code) from error
+            await self._complain(error, ref or message_ref(raw))
+            return
+        if ref is not None and seq is not None:
+            await self._send(
+                events.Ack(session_id=self._session_id, agent_type=self._agent, data=events.AckData(id=ref, seq=seq))
+            )
+
+    async def _carry_out(self, command: Command) -> int | None:
+        if isinstance(command, Ping):
+            await self._send(events.Pong(session_id=self._session_id, agent_type=self._agent))
+            return None
+        if isinstance(command, Auth):
+            return await self._renew_token(command)
+        return await self._obedience.obey(command, agent_type=self._agent)
+
+    async def _acknowledge_audio(self, stream: str, offset: int) -> None:
+        data = events.AudioAckData(stream=stream, offset=offset)
+        await self._send(events.AudioAck(session_id=self._session_id, agent_type=self._agent, data=data))
+
+    async def _complain(self, error: VoicebusError, ref: str | None = None) -> None:
+        data = events.ProblemData(
+            code=error.code,
+            message=error.message,
+            temporary=error.temporary,
+            retry_after_ms=error.retry_after_ms,
+            ref=ref,
+        )
+        metrics.refused.labels(error.code).inc()
+        await self._send(events.Error(session_id=self._session_id, agent_type=self._agent, data=data))
+
+    async def _renew_token(self, command: Auth) -> int:
+        caller = self._authenticator.caller(command.token)
+        if caller.sub != self._caller.sub:
+            raise Refused("token_invalid", "The token belongs to someone else.")
+        self._caller = caller
+        self._caller_changed.set()
+        return (await self._bus.sessions.get(self._session_id)).position.seq
+
+    async def _watch_token(self) -> None:
+        warned = False
+        while True:
+            expires_at = self._caller.expires_at
+            left_s = (expires_at - datetime.now(UTC)).total_seconds() if expires_at else None
+            if left_s is not None and left_s <= 0:
+                raise Closed(Close.TOKEN, "token_expired")
+            if left_s is not None and expires_at and left_s <= _WARN_BEFORE_EXPIRY_S and not warned:
+                warned = True
+                await self._send(
+                    events.TokenExpiring(
+                        session_id=self._session_id, data=events.TokenExpiringData(expires_at=expires_at)
+                    )
+                )
+            pause_s = left_s if left_s is None or warned else max(left_s - _WARN_BEFORE_EXPIRY_S, 0.001)
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._caller_changed.wait()
+                self._caller_changed.clear()
+                warned = False
+            except TimeoutError:
+                continue
+
+    async def _watch_drain(self) -> None:
+        await self._drain.started.wait()
+        await self._welcomed.wait()
+        delay_s = self._drain.pick_delay_s()
+        data = events.DrainData(reconnect_after_ms=int(delay_s * 1000))
+        await self._send(events.Drain(session_id=self._session_id, agent_type=self._agent, data=data))
+        await asyncio.sleep(delay_s)
+        raise Closed(Close.DRAINING, "draining")
+
+
+def _first(group: BaseExceptionGroup[E]) -> E:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

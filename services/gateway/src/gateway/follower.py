@@ -1,0 +1,106 @@
+"""Follows one session from a position on: first the log, then live, and the log again wherever something is missing."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from gateway.feed import Feed
+from gateway.hub import Hub
+from voicebus.bus.bus import Bus
+from voicebus.bus.items import EventItem, Item, SpeechItem
+from voicebus.contract.errors import Refused
+from voicebus.contract.positions import GapRange, Position
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What to send next, in order: gaps first."""
+
+    items: list[Item]
+    gaps: list[GapRange] = field(default_factory=list)
+    head: Position | None = None  # of the session, where the batch was read from its log
+
+
+class Follower:
+    """One reader of a session. A slow one is served from the log at its own pace, without ephemeral events."""
+
+    def __init__(self, bus: Bus, session_id: str, position: Position | None, *, queue_max: int = 1_024) -> None:
+        self._bus = bus
+        self._session_id = session_id
+        self._feed = Feed(position, most_kept=queue_max)
+        self._queue: deque[Item] = deque()
+        self._queue_max = queue_max
+        self._some = asyncio.Event()
+        self._joined = False
+        self.sent = position  # what was given out and taken
+
+    def push(self, item: Item) -> None:
+        """Published; from the hub."""
+        self._queue.extend(self._feed.live(item))
+        if len(self._queue) > self._queue_max:
+            self._queue.clear()
+            self._feed.read_again(self.sent)
+        if self._queue or self._feed.reading:
+            self._some.set()
+
+    def lost(self) -> None:
+        """Something may be missing; from the hub."""
+        self._feed.read_again()
+        self._some.set()
+
+    def rewind(self, position: Position) -> None:
+        """Goes on from an earlier position."""
+        self._queue.clear()
+        self._feed.read_again(position)
+        self._some.set()
+
+    async def next(self) -> Batch:
+        """What comes next, as soon as there is something. The caller has sent the batch before.
+
+        Raises:
+            Refused: `too_slow`: what comes next is not kept any more; `session_not_found`.
+        """
+        while True:
+            if self._queue:
+                batch = Batch(list(self._queue))
+                self._queue.clear()
+                self._note_sent(batch.items)
+                return batch
+            if self._feed.reading:
+                batch = await self._read()
+                if batch.items or batch.gaps or not self._joined:
+                    self._joined = True
+                    return batch
+                continue
+            self._some.clear()
+            await self._some.wait()
+
+    async def _read(self) -> Batch:
+        page = await self._bus.log.read(self._session_id, self._feed.position)
+        if self._joined and any(gap.reason == "trimmed" for gap in page.gaps):
+            raise Refused("too_slow")
+        items = self._feed.page(page)
+        self.sent = self._feed.position
+        return Batch(items, page.gaps, page.head)
+
+    def _note_sent(self, items: list[Item]) -> None:
+        at = self.sent or Position()
+        seq, n = at.seq, at.speech
+        for item in items:
+            if isinstance(item, EventItem):
+                seq = item.seq
+            elif isinstance(item, SpeechItem):
+                n = item.n
+        self.sent = Position(epoch=items[-1].epoch, seq=seq, speech=n)
+
+
+@asynccontextmanager
+async def following(
+    bus: Bus, hub: Hub, session_id: str, position: Position | None, *, queue_max: int = 1_024
+) -> AsyncIterator[Follower]:
+    """A follower that hears what is published while inside."""
+    follower = Follower(bus, session_id, position, queue_max=queue_max)
+    async with hub.following(session_id, follower):
+        yield follower

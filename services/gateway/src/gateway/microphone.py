@@ -1,0 +1,116 @@
+"""The microphone stream of one connection: collects frames and hands them to the bus, one entry a tick."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from voicebus.bus.inbox import AudioOpened, Inbox
+from voicebus.contract.commands import AudioStart, AudioStop
+from voicebus.contract.errors import Refused, VoicebusError
+
+TICK_S = 0.02  # frames of so long a time travel together
+_MOST_BYTES = 1_048_576  # that wait for the bus; then the socket is not read
+_ENTRY_BYTES = 131_072
+_OVERLOAD_PATIENCE_S = 10.0
+
+Acknowledge = Callable[[str, int], Awaitable[None]]  # stream, offset below which all is safe
+Complain = Callable[[VoicebusError], Awaitable[None]]
+
+
+class Microphone:
+    """At most one stream at a time. `run` must be running."""
+
+    def __init__(
+        self, inbox: Inbox, session_id: str, connection: str, acknowledge: Acknowledge, complain: Complain
+    ) -> None:
+        self._inbox = inbox
+        self._session_id = session_id
+        self._connection = connection
+        self._acknowledge = acknowledge
+        self._complain = complain
+        self._stream: str | None = None
+        self._offset = 0  # of the first byte in the buffer
+        self._buffer = bytearray()
+        self._changed = asyncio.Condition()
+        self._sending = asyncio.Lock()
+        self._complained = False
+
+    async def start(self, command: AudioStart) -> AudioOpened:
+        """Opens the stream, or takes it over.
+
+        Raises:
+            Refused: with the code that the client gets.
+        """
+        await self._flush()
+        opened = await self._inbox.audio_start(
+            self._session_id, self._connection, command.stream, command.spec, command.offset, command.id
+        )
+        self._complained = False
+        if not opened.done:
+            self._stream, self._offset = command.stream, command.offset
+            await self._acknowledge(command.stream, opened.expected)
+        return opened
+
+    async def feed(self, data: bytes) -> None:
+        """The open stream's next bytes; waits while too much waits already. Without a stream it complains once."""
+        if self._stream is None:
+            if not self._complained:
+                self._complained = True
+                await self._complain(Refused("audio_not_open"))
+            return
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self._buffer) < _MOST_BYTES)
+            self._buffer += data
+            self._changed.notify_all()
+
+    async def stop(self, command: AudioStop) -> int:
+        """Ends the stream behind what was fed; returns seq.
+
+        Raises:
+            Refused: with the code that the client gets.
+        """
+        await self._flush()
+        if self._stream == command.stream:
+            self._stream = None
+        return await self._inbox.audio_stop(self._session_id, self._connection, command.stream, command.id)
+
+    async def run(self) -> None:
+        """Hands on what was fed, once a tick, until cancelled."""
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._buffer)
+            await asyncio.sleep(TICK_S)
+            await self._flush()
+
+    async def _flush(self) -> None:
+        async with self._sending:
+            while self._buffer and self._stream is not None:
+                data = bytes(self._buffer[:_ENTRY_BYTES])
+                try:
+                    safe = await self._append(self._stream, data)
+                except Refused as error:
+                    await self._drop_stream()
+                    await self._complain(error)
+                    return
+                async with self._changed:
+                    del self._buffer[: len(data)]
+                    self._offset += len(data)
+                    self._changed.notify_all()
+                await self._acknowledge(self._stream, safe)
+
+    async def _append(self, stream: str, data: bytes) -> int:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _OVERLOAD_PATIENCE_S
+        while True:
+            try:
+                return await self._inbox.audio(self._session_id, self._connection, stream, self._offset, data)
+            except Refused as error:
+                if error.code != "overloaded" or loop.time() > until:
+                    raise
+            await asyncio.sleep(0.1)
+
+    async def _drop_stream(self) -> None:
+        async with self._changed:
+            self._stream = None
+            self._complained = True
+            self._buffer.clear()
+            self._changed.notify_all()

@@ -1,0 +1,162 @@
+"""REST: `/ai/sessions` and what belongs to a session."""
+
+import asyncio
+from typing import Annotated, Any
+from uuid import UUID, uuid5
+
+import orjson
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from gateway.auth import Caller, bearer
+from gateway.follower import Follower, following
+from gateway.snapshot import conversation
+from gateway.state import of
+from voicebus.bus.items import EventItem
+from voicebus.contract.commands import MessageId
+from voicebus.contract.errors import BadRequest, Refused
+from voicebus.contract.sessions import HistoryMessage, NewSession, Session, SessionId
+
+router = APIRouter(prefix="/ai/sessions")
+_IDEMPOTENCY = UUID("5a3a2a3e-5d5c-4f0e-9a25-6d1d9f8f6f0e")  # names the ids that are derived from keys
+_ENDS_OF_A_TURN = {"response", "interrupted", "error"}
+
+
+def caller(request: Request) -> Caller:
+    """Who calls."""
+    return of(request).authenticator.caller(bearer(request.headers.get("authorization")))
+
+
+CallerDep = Annotated[Caller, Depends(caller)]
+
+
+async def own_session(request: Request, session_id: Annotated[SessionId, Path()], who: CallerDep) -> Session:
+    """The session in the path. To those who may not see it, it is not there."""
+    session = await of(request).bus.sessions.get(session_id)
+    if not session.admits(who.sub):
+        raise Refused("session_not_found")
+    return session
+
+
+SessionDep = Annotated[Session, Depends(own_session)]
+
+
+class SessionPage(BaseModel):
+    """Sessions, newest first; `next` is the cursor of the page that follows."""
+
+    sessions: list[Session]
+    next: str | None = None
+
+
+class SessionDetails(Session):
+    """A session with its conversation."""
+
+    history: list[HistoryMessage]
+
+
+class NewMessage(BaseModel):
+    """A text for the assistant."""
+
+    id: MessageId | None = None
+    content: str = Field(min_length=1, max_length=65_536)
+
+
+class MessageAnswer(BaseModel):
+    """The ack, and the response's data if it was waited for."""
+
+    id: str | None = None
+    seq: int
+    turn: int | None = None
+    response: dict[str, Any] | None = None
+
+
+@router.post("", status_code=201, response_model=Session)
+async def create(
+    request: Request,
+    response: Response,
+    who: CallerDep,
+    new: NewSession | None = None,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=256)] = None,
+) -> Session:
+    """Creates a session; with the same `Idempotency-Key` again it returns the same one, with status 200."""
+    gateway = of(request)
+    new = new or NewSession()
+    if new.agent_type not in gateway.settings.agents:
+        raise Refused("unknown_agent")
+    mine = await gateway.bus.sessions.of_user(who.sub, limit=1_000)
+    session_id = uuid5(_IDEMPOTENCY, f"{who.sub}\0{idempotency_key}").hex if idempotency_key else None
+    open_ones = [session for session in mine if session.status == "open" and session.session_id != session_id]
+    if len(open_ones) >= gateway.settings.sessions_per_user:
+        raise Refused("too_many_sessions")
+    session, created = await gateway.bus.sessions.open(new, who.sub, session_id=session_id)
+    response.status_code = 201 if created else 200
+    response.headers["Location"] = f"/ai/sessions/{session.session_id}"
+    return session
+
+
+@router.get("")
+async def list_own(
+    request: Request,
+    who: CallerDep,
+    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+) -> SessionPage:
+    """The caller's sessions, newest first."""
+    try:
+        before = float(cursor) if cursor else None
+    except ValueError as error:
+        raise BadRequest("bad_message", "cursor: not one of ours") from error
+    sessions = await of(request).bus.sessions.of_user(who.sub, before=before, limit=limit)
+    full = len(sessions) == limit
+    return SessionPage(sessions=sessions, next=repr(sessions[-1].created_at.timestamp()) if full else None)
+
+
+@router.get("/{session_id}")
+async def show(request: Request, session: SessionDep) -> SessionDetails:
+    """A session's state, history and position."""
+    history = await conversation(of(request).bus, session.session_id)
+    return SessionDetails(**session.model_dump(), history=history)
+
+
+@router.delete("/{session_id}", status_code=204)
+async def end(request: Request, session: SessionDep) -> None:
+    """Ends a session; it stays readable for a while."""
+    await of(request).bus.sessions.end(session.session_id, "deleted")
+
+
+@router.post("/{session_id}/message", status_code=202)
+async def send(
+    request: Request, response: Response, session: SessionDep, message: NewMessage, *, wait: bool = False
+) -> MessageAnswer:
+    """Sends a text. With `wait=true` the answer holds the response; after 30 s it is the ack alone, status 202."""
+    gateway = of(request)
+    async with following(gateway.bus, gateway.hub, session.session_id, session.position) as follower:
+        accepted = await gateway.bus.inbox.submit(
+            session.session_id, message.content, agent_type=session.agent_type, message_id=message.id
+        )
+        answer = MessageAnswer(id=message.id, seq=accepted.seq, turn=accepted.turn)
+        if not wait:
+            return answer
+        if accepted.repeated:
+            follower.rewind(session.position.model_copy(update={"seq": accepted.seq - 1}))
+        try:
+            async with asyncio.timeout(gateway.settings.wait_s):
+                answer.response = await _response(follower, accepted.seq)
+                response.status_code = 200
+        except TimeoutError:
+            pass
+        return answer
+
+
+async def _response(follower: Follower, seq: int) -> dict[str, Any] | None:
+    """The data of the event that ends the turn which the event `seq` opened."""
+    turn = None
+    while True:
+        for item in (await follower.next()).items:
+            if not isinstance(item, EventItem):
+                continue
+            event = orjson.loads(item.body)
+            if item.seq == seq:
+                turn = event.get("turn")
+            elif turn is not None and event.get("turn") == turn and event["type"] in _ENDS_OF_A_TURN:
+                return {"type": event["type"], **event["data"]}

@@ -1,0 +1,40 @@
+"""The gateway's settings; the only place where it reads the environment."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
+
+from voicebus.chassis.settings import ServiceSettings
+
+
+class GatewaySettings(ServiceSettings):
+    """Read from environment variables of the same names in capitals."""
+
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8_000, ge=0, le=65_535)
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ("http://localhost:3000", "http://localhost:8000")
+
+    jwt_secret: SecretStr = SecretStr("")  # or the public key, in PEM, for RS and ES algorithms
+    jwt_algorithms: Annotated[tuple[str, ...], NoDecode] = ("HS256",)
+    jwt_audience: str = "voicebus"
+    jwt_issuer: str = "voicebus"
+    token_in_query: bool = False  # whether `?token=` is accepted
+    dev_mode: bool = False  # without a token one is the user `developer`; sessions named in a path are created
+
+    agents: Annotated[tuple[str, ...], NoDecode] = ("personal",)  # the agent types one can switch to
+    message_max: int = Field(default=65_536, ge=1_024)  # bytes of a message or an audio frame
+    connections_per_session: int = Field(default=16, ge=1)  # on this gateway
+    sessions_per_user: int = Field(default=100, ge=1)
+    ping_interval_s: float = Field(default=30.0, gt=0)
+    queue_max: int = Field(default=1_024, ge=16)  # items that wait for a slow client before it reads from the log
+    wait_s: float = Field(default=30.0, gt=0)  # how long POST …/message?wait=true waits
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether pages of this origin may connect; `*` allows all."""
+        return "*" in self.cors_origins or origin in self.cors_origins
+
+    @field_validator("cors_origins", "jwt_algorithms", "agents", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

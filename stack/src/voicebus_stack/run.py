@@ -1,0 +1,70 @@
+"""`make run`: every service in the foreground, logs in colour, Ctrl-C stops all."""
+
+import argparse
+import os
+import socket
+import sys
+from pathlib import Path
+
+from honcho.manager import Manager
+
+from voicebus_stack.redis_server import free_port
+from voicebus_stack.stack import Service, Stack
+
+
+def supervise(stack: Stack) -> int:
+    """Runs the stack until it is told to stop or one of its processes ends; returns the exit code."""
+    stack.folder.mkdir(parents=True, exist_ok=True)
+    services = stack.services()
+    ports = [str(service.health_port) for service in services if service.health_port]
+    ready = [
+        sys.executable,
+        "-m",
+        "voicebus_stack.ready",
+        "--url",
+        stack.url,
+        "--secret",
+        stack.secret,
+        "--ports",
+        *ports,
+    ]
+    services.append(Service("voicebus", ready, dict(os.environ) | {"PYTHONUNBUFFERED": "1"}))
+    manager = Manager()
+    for service in services:
+        manager.add_process(service.name, service.shell, env=service.environment)
+    manager.loop()
+    code = manager.returncode or 0
+    return 0 if code in {130, 143} else code
+
+
+def pick_port(wanted: int) -> int:
+    """The wanted port of 127.0.0.1, or a free one if it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return free_port()
+    return wanted
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="make run ARGS=…", description=__doc__)
+    parser.add_argument("--port", type=int, default=8000, help="of the gateway; a free one if it is taken")
+    parser.add_argument("--engines", choices=("default", "instant"), default="default")
+    parser.add_argument("--mcp", type=Path, metavar="FILE", help="your MCP servers, as mcpServers JSON")
+    parser.add_argument("--data", type=Path, default=Path("out/run"), help="where Redis keeps its data")
+    arguments = parser.parse_args()
+    stack = Stack(
+        folder=arguments.data.resolve(),
+        port=pick_port(arguments.port),
+        engines=arguments.engines,
+        mcp_config=arguments.mcp,
+        dev_mode=True,
+    )
+    sys.exit(supervise(stack))
+
+
+if __name__ == "__main__":
+    main()

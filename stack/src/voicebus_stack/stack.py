@@ -1,0 +1,86 @@
+"""The processes of a whole installation on one machine, and what each is started with."""
+
+import os
+import secrets
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from voicebus_stack.redis_server import free_port, redis_command
+from voicebus_stack.tokens import AUDIENCE, ISSUER
+
+Engines = Literal["default", "instant"]
+_INSTANT = {"STT_ENGINE": "instant", "AGENT_MODEL": "instant", "TTS_ENGINE": "instant"}
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process of the stack."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    health_port: int | None = None
+
+    @property
+    def shell(self) -> str:
+        """The command as a shell reads it."""
+        return "exec " + shlex.join(self.command)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Redis, the gateways and one worker of each stage, all on loopback."""
+
+    folder: Path  # holds Redis's data
+    port: int  # of the first gateway
+    engines: Engines = "default"
+    mcp_config: Path | None = None
+    gateways: int = 1
+    dev_mode: bool = False
+    secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    redis_port: int = field(default_factory=free_port)
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def services(self) -> list[Service]:
+        """The processes, in the order of their start."""
+        redis = Service("redis", redis_command(self.redis_port, self.folder), dict(os.environ))
+        ports = [self.port, *(free_port() for _ in range(self.gateways - 1))]
+        gateways = [self._gateway(i, port) for i, port in enumerate(ports)]
+        return [redis, *gateways, self._worker("stt"), self._worker("agent"), self._worker("tts")]
+
+    def _gateway(self, number: int, port: int) -> Service:
+        environment = self._environment() | {
+            "API_HOST": "127.0.0.1",
+            "API_PORT": str(port),
+            "JWT_SECRET": self.secret,
+            "JWT_AUDIENCE": AUDIENCE,
+            "JWT_ISSUER": ISSUER,
+            "DEV_MODE": str(self.dev_mode).lower(),
+            "CORS_ORIGINS": f"http://localhost:3000,http://localhost:{port},http://127.0.0.1:{port}",
+        }
+        name = "gateway" if number == 0 else f"gateway-{number + 1}"
+        return Service(name, [sys.executable, "-m", "gateway"], environment, port)
+
+    def _worker(self, stage: str) -> Service:
+        port = free_port()
+        environment = self._environment() | {"HEALTH_PORT": str(port)}
+        if self.engines == "instant":
+            environment |= _INSTANT
+        if self.mcp_config is not None:
+            environment["MCP_CONFIG"] = str(self.mcp_config.resolve())
+        return Service(stage, [sys.executable, "-m", f"{stage}_worker"], environment, port)
+
+    def _environment(self) -> dict[str, str]:
+        return dict(os.environ) | {
+            "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}/0",
+            "LOG_FORMAT": os.environ.get("LOG_FORMAT", "console"),
+            "DRAIN_S": "3",
+            "PYTHONUNBUFFERED": "1",
+        }
