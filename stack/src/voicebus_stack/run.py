@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import secrets
 import socket
 import sys
 from pathlib import Path
@@ -62,6 +63,7 @@ def main() -> None:
         engines=arguments.engines,
         mcp_config=arguments.mcp,
         dev_mode=True,
+        secret=os.environ.get("JWT_SECRET") or secrets.token_urlsafe(32),
     )
     sys.exit(supervise(stack))
 

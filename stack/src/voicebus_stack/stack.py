@@ -1,7 +1,6 @@
 """The processes of a whole installation on one machine, and what each is started with."""
 
 import os
-import secrets
 import shlex
 import sys
 from dataclasses import dataclass, field
@@ -36,11 +35,11 @@ class Stack:
 
     folder: Path  # holds Redis's data
     port: int  # of the first gateway
+    secret: str = field(repr=False)  # that tokens are signed with
     engines: Engines = "default"
     mcp_config: Path | None = None
     gateways: int = 1
     dev_mode: bool = False
-    secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     redis_port: int = field(default_factory=free_port)
 
     @property

@@ -74,12 +74,12 @@ class Microphone:
         return await self._inbox.audio_stop(self._session_id, self._connection, command.stream, command.id)
 
     async def run(self) -> None:
-        """Hands on what was fed, once a tick, until cancelled."""
+        """Hands on what was fed, at once but at most once a tick, until cancelled."""
         while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._buffer)
-            await asyncio.sleep(TICK_S)
             await self._flush()
+            await asyncio.sleep(TICK_S)
 
     async def _flush(self) -> None:
         async with self._sending:

@@ -7,10 +7,17 @@ published and never stored. Control messages (`welcome`, `ack`, `gap` …) belon
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
+
+
+
+def _to_milliseconds(time: datetime) -> datetime:
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+
 
 Timestamp = Annotated[
-    datetime,
+    AwareDatetime,
+    AfterValidator(_to_milliseconds),
     PlainSerializer(lambda t: t.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")),
 ]
 Mode = Literal["text", "voice"]
@@ -18,14 +25,14 @@ ToolOutcomeName = Literal["ok", "error", "unknown", "cancelled"]
 
 
 def now() -> datetime:
-    """The wall clock, in UTC."""
-    return datetime.now(UTC)
+    """The wall clock, in UTC, to the millisecond."""
+    return _to_milliseconds(datetime.now(UTC))
 
 
 class Frozen(BaseModel):
     """Base of all wire models: immutable; unknown fields are left alone so that versions can differ."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, allow_inf_nan=False)
 
 
 class Envelope(Frozen):
@@ -137,7 +144,7 @@ class ToolResultData(Frozen):
 
     tool_call_id: str
     tool_name: str
-    result: JsonValue
+    result: JsonValue = None
     is_error: bool
     outcome: ToolOutcomeName
     duration_ms: int
@@ -199,7 +206,7 @@ class ActivityData(Frozen):
     """Something that happens beside the conversation."""
 
     activity_type: str
-    content: JsonValue
+    content: JsonValue = None
 
 
 class MetricData(Frozen):

@@ -11,7 +11,7 @@ if known and get('audio.closed') == ARGV[6] then return { 'done', 0, known[2] } 
 local open, offset = get('audio.stream') or '', tonumber(ARGV[7])
 if open ~= ARGV[6] then
   if open ~= '' and clock() - number('audio.at') < tonumber(ARGV[9]) then return { 'busy' } end
-  if offset > 0 and get('audio.closed') == ARGV[6] then return { 'gap', 0 } end
+  if offset > 0 then return { 'gap', 0 } end
   if open ~= '' then
     local stop = cjson.encode({ kind = 'stop', stream = open, offset = number('audio.offset') })
     mail('stt', KEYS[2], KEYS[3], false, 'k', 'stop', 'd', stop)

@@ -1,0 +1,145 @@
+"""`make demo`: one spoken turn through a whole stack, or several with their medians."""
+
+import argparse
+import asyncio
+import statistics
+import sys
+import wave
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from voicebus_client.client import Voicebus
+from voicebus_client.connection import Connection
+from voicebus_client.errors import VoicebusError
+from voicebus_stack.background import Running, StackFailed, running_stack
+from voicebus_stack.question import Question, bundled_question, load_question
+from voicebus_stack.timeline import timeline
+from voicebus_stack.turn import Turn, TurnFailed, say, speak
+
+LOG = Path("out/demo.log")
+ANSWER = Path("out/answer.wav")
+
+
+def main() -> None:
+    """The command."""
+    arguments = _arguments()
+    try:
+        question = load_question(arguments.wav) if arguments.wav else bundled_question()
+        code = asyncio.run(_demo(arguments, question))
+    except (StackFailed, TurnFailed, VoicebusError, OSError, ValueError, wave.Error) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make demo ARGS=…", description=__doc__)
+    asked = parser.add_mutually_exclusive_group()
+    asked.add_argument("--wav", type=Path, metavar="FILE", help="a recording to ask (16-bit PCM)")
+    asked.add_argument("--text", help="a question in writing")
+    parser.add_argument("--mcp", type=Path, metavar="FILE", help="your MCP servers, as mcpServers JSON")
+    parser.add_argument("--url", help="a stack that runs already, instead of one of its own")
+    parser.add_argument("--token", help="for --url; without one the stack must be in development mode")
+    parser.add_argument(
+        "--turns", type=int, default=1, metavar="N", help="so many turns, and medians of their latencies"
+    )
+    parser.add_argument("--engines", choices=("default", "instant"), default="default")
+    arguments = parser.parse_args()
+    if arguments.url and (arguments.mcp or arguments.engines != "default"):
+        parser.error("--mcp and --engines are for a stack of the demo's own, not for --url")
+    if arguments.turns < 1:
+        parser.error("--turns: at least 1")
+    return arguments
+
+
+async def _demo(arguments: argparse.Namespace, question: Question) -> int:
+    async with _stack(arguments) as stack, Voicebus(stack.url, stack.token) as voicebus:
+        session = await voicebus.create_session()
+        print(f"session {session.session_id} at {stack.url}")
+        async with voicebus.connect(session.session_id) as connection:
+            turns = []
+            for number in range(1, arguments.turns + 1):
+                turn = await _turn(connection, arguments, question)
+                turns.append(turn)
+                if arguments.turns == 1:
+                    print(*timeline(turn), sep="\n")
+                else:
+                    print(f"{number:4}  {_latencies(turn)}", flush=True)
+        await voicebus.end_session(session.session_id)
+    missing = sorted({part for turn in turns for part in _missing(turn, arguments)})
+    _conclude(turns, arguments)
+    if missing:
+        print(f"missing: {', '.join(missing)}; see {LOG}", file=sys.stderr)
+    return 1 if missing else 0
+
+
+@asynccontextmanager
+async def _stack(arguments: argparse.Namespace) -> AsyncIterator[Running]:
+    if arguments.url:
+        yield Running(arguments.url.rstrip("/"), arguments.token or "")
+        return
+    print("starting Redis, gateway, STT, agent and TTS on free ports …", flush=True)
+    async with running_stack(LOG, engines=arguments.engines, mcp_config=arguments.mcp) as stack:
+        yield stack
+
+
+async def _turn(connection: Connection, arguments: argparse.Namespace, question: Question) -> Turn:
+    if arguments.text:
+        return await say(connection, arguments.text)
+    return await speak(connection, question, stop_at_once=arguments.engines == "instant")
+
+
+def _missing(turn: Turn, arguments: argparse.Namespace) -> list[str]:
+    """What the turn should have had and hadn't."""
+    parts = {
+        "transcript": arguments.text or turn.transcript,
+        "tool call": arguments.engines == "instant" or turn.first("tool_call"),
+        "tool result": arguments.engines == "instant" or turn.first("tool_result"),
+        "tokens": turn.first("token"),
+        "response": turn.first("response"),
+        "speech": turn.speech[0],
+    }
+    return [name for name, present in parts.items() if not present]
+
+
+def _conclude(turns: list[Turn], arguments: argparse.Namespace) -> None:
+    turn = turns[-1]
+    if len(turns) > 1:
+        print(f"medians of {len(turns)} turns: {_latencies(*turns)}")
+    else:
+        if not arguments.text and turn.last_frame_s is not None:
+            early = [event for event in turn.partials if event.received_s < turn.last_frame_s]
+            print(f"{len(early)} partial transcripts before the last frame was sent")
+        print(_latencies(turn))
+    audio, rate = turn.speech
+    if audio:
+        ANSWER.parent.mkdir(parents=True, exist_ok=True)
+        with wave.open(str(ANSWER), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            file.writeframes(audio)
+        print(f"the answer, {len(audio) / 2 / rate:.1f} s of speech, is saved as {ANSWER}")
+
+
+def _latencies(*turns: Turn) -> str:
+    """Medians on the client's clock, from the last voiced sample sent (or the text)."""
+    steps = {
+        "final transcript": [turn.latency_ms(turn.transcript) for turn in turns],
+        "first token": [turn.latency_ms(turn.first("token")) for turn in turns],
+        "first speech": [turn.latency_ms(turn.first("tts")) for turn in turns],
+    }
+    start = "last voiced sample sent" if turns[0].last_voiced_s is not None else "text sent"
+    parts = [start]
+    for name, values in steps.items():
+        known = [value for value in values if value is not None]
+        if known:
+            parts.append(f"{name} {statistics.median(known):.1f} ms")
+    return " → ".join(parts)
+
+
+if __name__ == "__main__":
+    main()

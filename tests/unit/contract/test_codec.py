@@ -1,0 +1,174 @@
+"""The codec: every event and command survives the way through bytes; bad input has a code."""
+
+from datetime import UTC, datetime
+from typing import Any, get_args
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from voicebus.contract import codec, commands, events, mail
+from voicebus.contract.errors import ERRORS, BadRequest
+
+EVENTS = get_args(events.Event)
+COMMANDS = get_args(commands.Command)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
+TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+SOME = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
+st.register_type_strategy(str, TEXT)  # lone surrogates can't be sent in a text frame
+
+
+def a_model(model: type[Any]) -> st.SearchStrategy[Any]:
+    """Any instance, built from the fields' types and bounds."""
+    return st.builds(model, **{name: _field(field.annotation, field.metadata) for name, field in _fields(model)})
+
+
+def _fields(model: type[Any]) -> list[tuple[str, Any]]:
+    return [(name, field) for name, field in model.model_fields.items() if name != "type"]
+
+
+def _field(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
+    if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
+        return a_model(annotation)
+    if "JsonValue" in str(annotation):
+        return _json_shape(str(annotation))
+    if "datetime" in str(annotation).lower():
+        return st.none() | TIMES if "None" in str(annotation) else TIMES
+    if annotation == (int | None):
+        return st.none() | st.integers(1, 2**50)
+    bounds: dict[str, Any] = {}
+    for constraint in metadata:
+        for name in ("ge", "gt", "le", "min_length", "max_length", "pattern"):
+            if getattr(constraint, name, None) is not None:
+                bounds[name] = getattr(constraint, name)
+    if annotation is int:
+        return st.integers(bounds.get("ge", 0), bounds.get("le", 2**50))
+    if "pattern" in bounds:
+        return st.from_regex(bounds["pattern"], fullmatch=True).filter(lambda s: len(s) <= 64)
+    if annotation is str and "min_length" in bounds:
+        return st.text(st.characters(codec="utf-8"), min_size=1, max_size=64)
+    if "Annotated" in str(annotation) and "None" in str(annotation):
+        return st.none() | st.uuids().map(str)
+    return st.from_type(annotation)
+
+
+def _json_shape(annotation: str) -> st.SearchStrategy[Any]:
+    if annotation.startswith("list["):
+        return st.lists(st.dictionaries(TEXT, JSON, max_size=3), max_size=2)
+    if annotation.startswith("dict["):
+        return st.dictionaries(TEXT, JSON, max_size=3)
+    return JSON
+
+
+@pytest.mark.parametrize("model", EVENTS, ids=lambda model: model.__name__)
+def test_every_event_comes_back_from_its_bytes(model: type[events.Envelope]) -> None:
+    @SOME
+    @given(a_model(model))
+    def round_trip(event: Any) -> None:
+        once = codec.load_event(codec.dump_event(event))
+        assert codec.dump_event(once) == codec.dump_event(event)
+        assert type(once) is model
+
+    round_trip()
+
+
+@pytest.mark.parametrize("model", COMMANDS, ids=lambda model: model.__name__)
+def test_every_command_comes_back_from_its_bytes(model: type[events.Frozen]) -> None:
+    @SOME
+    @given(a_model(model))
+    def round_trip(command: Any) -> None:
+        assert codec.load_command(command.model_dump_json(), limit=1_000_000) == command
+
+    round_trip()
+
+
+@given(a_model(mail.UserTurn), st.integers(1, 10_000))
+def test_the_turn_that_a_script_wrote_is_the_mails_turn(sent: mail.UserTurn, turn: int) -> None:
+    fields = {b"k": b"user", b"t": str(turn).encode(), b"d": codec.mail_body(sent)}
+    assert codec.load_mail(fields) == sent.model_copy(update={"turn": turn})
+
+
+def test_an_event_body_wants_a_brace_and_a_seq_in_front() -> None:
+    event = events.Token(session_id="s", data=events.TokenData(token="hi", response_id="r"))
+    raw = b'{"seq":7,"turn":3,' + codec.event_body(event)
+    assert codec.load_event(raw) == event.model_copy(update={"seq": 7, "turn": 3})
+
+
+def test_speech_halves_enclose_what_the_script_writes() -> None:
+    envelope = events.Envelope(session_id="s", turn=2)
+    head, tail = codec.speech_halves(
+        envelope, segment=1, sample_rate=16_000, is_last=True, response_id="r", text='say "hi"'
+    )
+    data = orjson.loads(head + b'"n":5,"after_seq":9,' + tail)["data"]
+    assert data == {
+        "n": 5,
+        "after_seq": 9,
+        "segment": 1,
+        "codec": "pcm16",
+        "sample_rate": 16_000,
+        "is_last": True,
+        "text": 'say "hi"',
+        "response_id": "r",
+    }
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        ("{", "bad_json"),
+        ("", "bad_json"),
+        ("[1]", "bad_message"),
+        ('"text"', "bad_message"),
+        (b'{"type":"text","content":"\xff"}', "bad_encoding"),
+        ('{"type":"text","content":"\ud800"}', "bad_encoding"),
+        ('{"type":"dance"}', "unknown_type"),
+        ("{}", "unknown_type"),
+        ('{"type":"text"}', "bad_message"),
+        ('{"type":"text","content":7}', "bad_message"),
+        ('{"type":"text","content":"x","id":"' + "i" * 10_000 + '"}', "bad_message"),
+        ('{"type":"text","content":"x","id":""}', "bad_message"),
+        ('{"type":"audio.start","stream":"a b","format":"pcm16"}', "bad_message"),
+        ('{"type":"audio.start","stream":"a","format":"mp3"}', "bad_message"),
+        ('{"type":"audio.start","stream":"a","format":"pcm16","sample_rate":1}', "bad_message"),
+        ('{"type":"audio.start","stream":"a","format":"pcm16","offset":-1}', "bad_message"),
+        ('{"type":"text","content":"' + "x" * 70_000 + '"}', "message_too_big"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_bad_messages_have_a_code(raw: str | bytes, code: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        codec.load_command(raw)
+    assert caught.value.code == code
+
+
+def test_bare_content_is_text() -> None:
+    assert codec.load_command('{"content":"hello"}') == commands.Text(content="hello")
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200))
+def test_garbage_is_refused_with_a_known_code_and_nothing_else(raw: bytes | str) -> None:
+    try:
+        codec.load_command(raw)
+    except BadRequest as error:
+        assert error.code in ERRORS
+
+
+@pytest.mark.parametrize(
+    ("raw", "ref"),
+    [
+        ('{"id":"7","type":"x"}', "7"),
+        ('{"id":7}', None),
+        ("[]", None),
+        ("{", None),
+        ('{"id":"' + "x" * 65 + '"}', None),
+    ],
+)
+def test_a_refusal_names_the_message_where_it_can(raw: str, ref: str | None) -> None:
+    assert codec.message_ref(raw) == ref
