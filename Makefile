@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 LOCAL  := shared services/gateway services/stt-worker services/agent-worker services/tts-worker clients/python stack
 PROJECTS := $(addsuffix /pyproject.toml,$(LOCAL))
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-  --no-emit-package voicebus --no-emit-package voicebus-client --custom-compile-command "make lock"
+  --no-emit-package voicebus --no-emit-package voicebus-client --no-emit-package voicebus-gateway --custom-compile-command "make lock"
 ARGS   ?=
 
 .DEFAULT_GOAL := help

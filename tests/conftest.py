@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from uuid import uuid4
 
 import pytest
+
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.settings import BusSettings
 from voicebus_stack.redis_server import running_redis

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from voicebus_stack.redis_server import free_port, redis_command
-from voicebus_stack.tokens import AUDIENCE, ISSUER
 
 Engines = Literal["default", "instant"]
 _INSTANT = {"STT_ENGINE": "instant", "AGENT_MODEL": "instant", "TTS_ENGINE": "instant"}
@@ -59,8 +58,6 @@ class Stack:
             "API_HOST": "127.0.0.1",
             "API_PORT": str(port),
             "JWT_SECRET": self.secret,
-            "JWT_AUDIENCE": AUDIENCE,
-            "JWT_ISSUER": ISSUER,
             "DEV_MODE": str(self.dev_mode).lower(),
             "CORS_ORIGINS": f"http://localhost:3000,http://localhost:{port},http://127.0.0.1:{port}",
         }

@@ -33,7 +33,7 @@ def timeline(turn: Turn) -> Iterator[str]:
 
 def _stt(data: Mapping[str, Any]) -> str:
     confidence = f"   confidence {data['confidence']:.2f}" if data.get("confidence") is not None else ""
-    return ("final: " if data["is_final"] else "partial: ") + data["text"] + confidence
+    return f"{'final' if data['is_final'] else 'partial'}: {data['text']}{confidence}"
 
 
 def _call(data: Mapping[str, Any]) -> str:

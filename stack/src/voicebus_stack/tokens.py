@@ -1,14 +1,15 @@
 """Tokens for a stack of one's own."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from jose import jwt
+from pydantic import SecretStr
 
-AUDIENCE = "voicebus"
-ISSUER = "voicebus"
+from gateway.auth import issue_token
+from gateway.settings import GatewaySettings
+
+TWELVE_HOURS = timedelta(hours=12)
 
 
-def make_token(secret: str, sub: str, *, lasts: timedelta = timedelta(hours=12)) -> str:
+def make_token(secret: str, sub: str, *, lasts: timedelta = TWELVE_HOURS) -> str:
     """A token for the user `sub`, signed with the stack's secret."""
-    claims = {"sub": sub, "aud": AUDIENCE, "iss": ISSUER, "exp": datetime.now(UTC) + lasts}
-    return str(jwt.encode(claims, secret, algorithm="HS256"))
+    return issue_token(GatewaySettings(jwt_secret=SecretStr(secret)), sub, lasts)

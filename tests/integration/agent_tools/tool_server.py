@@ -1,12 +1,11 @@
 """An MCP server with the tools that the tests need: `python tool_server.py stdio|http|http-json FOLDER [PORT]`.
 
-What a tool does to the world is to append a line to a file in FOLDER, so that a test can count its effects. Over
-HTTP the port is written to FOLDER/port.
+What a tool does to the world is to append a line to a file in FOLDER, so that a test can count its effects. Over HTTP
+the port is written to FOLDER/port.
 """
 
 import asyncio
 import os
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -28,7 +27,7 @@ READ_ONLY = ToolAnnotations(read_only_hint=True)
 IDEMPOTENT = ToolAnnotations(idempotent_hint=True)
 
 transport, folder = sys.argv[1], Path(sys.argv[2])
-server = MCPServer("test tools")
+server = MCPServer("test tools", log_level="CRITICAL")
 
 
 class Weather(BaseModel):
@@ -93,7 +92,7 @@ def who(ctx: Context) -> dict[str, Any]:
 async def echo_later(text: str, gate: str) -> str:
     """Answers once the file named `gate` exists."""
     append("started", text)
-    while not (folder / gate).exists():
+    while not (folder / gate).exists():  # noqa: ASYNC110 - another process makes it
         await asyncio.sleep(0.01)
     return text
 
@@ -114,7 +113,7 @@ async def put(text: str) -> str:
 
 async def hold(text: str) -> str:
     try:
-        while not (folder / "go").exists():
+        while not (folder / "go").exists():  # noqa: ASYNC110 - another process makes it
             await asyncio.sleep(0.01)
     except asyncio.CancelledError:
         append("cancelled", text)
@@ -139,8 +138,7 @@ def serve_http(port: int) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    print(f"{transport} server starts", file=sys.stderr, flush=True)
+    sys.stderr.write(f"{transport} server starts\n")
     if transport == "stdio":
         server.run("stdio")
     else:

@@ -1,70 +1,20 @@
 """The codec: every event and command survives the way through bytes; bad input has a code."""
 
-from datetime import UTC, datetime
+from contextlib import suppress
 from typing import Any, get_args
 
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.strategies import a_model
 
 from voicebus.contract import codec, commands, events, mail
-from voicebus.contract.errors import ERRORS, BadRequest
+from voicebus.contract.errors import BadRequest
 
 EVENTS = get_args(events.Event)
 COMMANDS = get_args(commands.Command)
-TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
-TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 SOME = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
-    max_leaves=6,
-)
-st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
-st.register_type_strategy(str, TEXT)  # lone surrogates can't be sent in a text frame
-
-
-def a_model(model: type[Any]) -> st.SearchStrategy[Any]:
-    """Any instance, built from the fields' types and bounds."""
-    return st.builds(model, **{name: _field(field.annotation, field.metadata) for name, field in _fields(model)})
-
-
-def _fields(model: type[Any]) -> list[tuple[str, Any]]:
-    return [(name, field) for name, field in model.model_fields.items() if name != "type"]
-
-
-def _field(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
-    if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
-        return a_model(annotation)
-    if "JsonValue" in str(annotation):
-        return _json_shape(str(annotation))
-    if "datetime" in str(annotation).lower():
-        return st.none() | TIMES if "None" in str(annotation) else TIMES
-    if annotation == (int | None):
-        return st.none() | st.integers(1, 2**50)
-    bounds: dict[str, Any] = {}
-    for constraint in metadata:
-        for name in ("ge", "gt", "le", "min_length", "max_length", "pattern"):
-            if getattr(constraint, name, None) is not None:
-                bounds[name] = getattr(constraint, name)
-    if annotation is int:
-        return st.integers(bounds.get("ge", 0), bounds.get("le", 2**50))
-    if "pattern" in bounds:
-        return st.from_regex(bounds["pattern"], fullmatch=True).filter(lambda s: len(s) <= 64)
-    if annotation is str and "min_length" in bounds:
-        return st.text(st.characters(codec="utf-8"), min_size=1, max_size=64)
-    if "Annotated" in str(annotation) and "None" in str(annotation):
-        return st.none() | st.uuids().map(str)
-    return st.from_type(annotation)
-
-
-def _json_shape(annotation: str) -> st.SearchStrategy[Any]:
-    if annotation.startswith("list["):
-        return st.lists(st.dictionaries(TEXT, JSON, max_size=3), max_size=2)
-    if annotation.startswith("dict["):
-        return st.dictionaries(TEXT, JSON, max_size=3)
-    return JSON
 
 
 @pytest.mark.parametrize("model", EVENTS, ids=lambda model: model.__name__)
@@ -154,10 +104,8 @@ def test_bare_content_is_text() -> None:
 
 @given(st.binary(max_size=200) | st.text(max_size=200))
 def test_garbage_is_refused_with_a_known_code_and_nothing_else(raw: bytes | str) -> None:
-    try:
+    with suppress(BadRequest):  # whose codes are keys of the table: any other one fails to be made
         codec.load_command(raw)
-    except BadRequest as error:
-        assert error.code in ERRORS
 
 
 @pytest.mark.parametrize(

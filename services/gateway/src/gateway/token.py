@@ -1,0 +1,24 @@
+"""Makes a token: `python -m gateway.token alice --hours 12`."""
+
+import argparse
+import sys
+from datetime import timedelta
+
+from gateway.auth import issue_token
+from gateway.settings import GatewaySettings
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m gateway.token", description=__doc__)
+    parser.add_argument("user", help="the token's subject")
+    parser.add_argument("--hours", type=float, default=12.0, help="how long it is valid")
+    arguments = parser.parse_args()
+    settings = GatewaySettings()
+    if not settings.jwt_secret.get_secret_value():
+        sys.exit("JWT_SECRET is not set")
+    sys.stdout.write(issue_token(settings, arguments.user, timedelta(hours=arguments.hours)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
