@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test check lock clean
+.PHONY: help install run demo test check docs lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ check: install  ## lint, types, import rules, dependencies
 	@$(BIN)/lint-imports --no-logo | tail -n 3
 	@for p in $(LOCAL); do (cd $$p && $(CURDIR)/$(BIN)/deptry src --log-level ERROR) || exit 1; done
 	@echo "check: clean"
+
+docs: install  ## write the tables that are made from the code
+	@$(BIN)/python docs/tables.py
 
 lock: install  ## pin every dependency anew, with hashes
 	@for s in gateway stt-worker agent-worker tts-worker; do \
