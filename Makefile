@@ -38,7 +38,7 @@ check: install  ## lint, types, import rules, dependencies
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary $(addsuffix /src,$(LOCAL)) tests
 	@$(BIN)/lint-imports --no-logo | tail -n 3
-	@for p in $(LOCAL); do (cd $$p && $(CURDIR)/$(BIN)/deptry src --log-level ERROR) || exit 1; done
+	@for p in $(LOCAL); do (cd $$p && $(CURDIR)/$(BIN)/deptry src > /dev/null 2>&1 || { $(CURDIR)/$(BIN)/deptry src; exit 1; }) || exit 1; done
 	@echo "check: clean"
 
 docs: install  ## write the tables that are made from the code

@@ -1,0 +1,46 @@
+"""Runs the TTS worker: `python -m tts_worker`. SIGTERM hands its sessions over before it ends."""
+
+import asyncio
+import sys
+
+import structlog
+
+from tts_worker.engines.choice import make_engine
+from tts_worker.engines.engine import EngineError
+from tts_worker.settings import TtsSettings
+from tts_worker.speak import Speaker
+from voicebus.bus.bus import open_bus
+from voicebus.chassis.logs import configure_logs
+from voicebus.chassis.mailbox import mail_by_mail
+from voicebus.chassis.service import run_worker
+
+_log = structlog.get_logger(__name__)
+
+
+async def work(settings: TtsSettings) -> None:
+    """Speak until SIGTERM or SIGINT, then drain and return."""
+    engine = make_engine(
+        settings.tts_engine,
+        settings.voice(),
+        chunk_ms=settings.tts_chunk_ms,
+        max_syntheses=settings.tts_syntheses,
+    )
+    async with engine, open_bus(settings.bus()) as bus:
+        _log.info("engine_ready", engine=engine.name, sample_rate=engine.sample_rate)
+        serve = mail_by_mail("tts", Speaker(engine, attempts=settings.attempts_max).handle)
+        await run_worker(bus, "tts", serve, settings=settings, capacity=settings.tts_sessions)
+
+
+def main() -> None:
+    """The process."""
+    settings = TtsSettings()
+    configure_logs("tts-worker", level=settings.log_level, output=settings.log_format)
+    try:
+        asyncio.run(work(settings))
+    except EngineError as error:
+        _log.error("engine_unusable", reason=error.message)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
