@@ -21,14 +21,16 @@ from redis.exceptions import (
     RedisError,
     TryAgainError,
 )
+from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import TimeoutError as TimedOut
 
 from voicebus.bus.scripts import SCRIPTS, ScriptName, sha, source
 from voicebus.contract.errors import BusFull, BusUnavailable, VoicebusError
 
 Arg = str | bytes | int | float
 _AGAIN = (
-    ConnectionError,
-    TimeoutError,
+    Disconnected,
+    TimedOut,
     BusyLoadingError,
     ClusterDownError,
     ReadOnlyError,
@@ -68,13 +70,18 @@ class _Call:
 
 def translated(error: BaseException) -> BaseException:
     """The driver's error as one of the contract's tree."""
-    if isinstance(error, OutOfMemoryError) or str(error).startswith("OOM"):
+    if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in str(error):  # the latter from scripts
         return BusFull()
     if isinstance(error, _AGAIN):
         return BusUnavailable(f"Redis: {error}")
     if isinstance(error, RedisError):
         return VoicebusError("internal", f"Redis: {error}")
     return error
+
+
+def _demoted(reply: Any) -> bool:
+    """Whether a script ran on a server that has just become a replica; older servers say so in the script's error."""
+    return isinstance(reply, RedisError) and "-READONLY " in str(reply)
 
 
 class Calls:
@@ -149,7 +156,7 @@ class Calls:
             if isinstance(reply, NoScriptError):
                 missing = True
                 again.append(call)
-            elif isinstance(reply, _AGAIN):
+            elif isinstance(reply, _AGAIN) or _demoted(reply):
                 again.append(call)
             else:
                 call.settle(reply)

@@ -102,7 +102,14 @@ class Lease:
             TurnCancelled: the turn was interrupted or its response abandoned; what follows is refused, too.
         """
         async with self._writing:
-            return await self._emit(emissions)
+            writing = asyncio.ensure_future(self._emit(emissions))
+            try:
+                return await asyncio.shield(writing)
+            finally:
+                # Whoever is cancelled in mid-write waits for its end: else the next write would bear the same number
+                # and be taken for a repetition.
+                if not writing.done():
+                    await asyncio.wait((writing,))
 
     async def _emit(self, emissions: Sequence[Emission]) -> int:
         first = self._number + 1

@@ -1,0 +1,151 @@
+"""Redis stalls, dies and comes back: calls wait for it, listeners are told that they may have missed something."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+from support.sessions import events_of
+
+from voicebus.bus.bus import Bus, open_bus
+from voicebus.bus.emission import Emission
+from voicebus.bus.settings import BusSettings
+from voicebus.contract import events
+from voicebus.contract.errors import BusFull, BusUnavailable
+from voicebus.contract.sessions import NewSession
+from voicebus_stack.redis_server import free_port, redis_command, wait_for_port
+
+
+class Server:
+    """A Redis that can be stopped, killed and started again with its data."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(redis_command(self.port, self._folder), stdout=subprocess.DEVNULL)
+        wait_for_port(self.port)
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    @contextmanager
+    def running(self) -> Iterator["Server"]:
+        self.start()
+        try:
+            yield self
+        finally:
+            self.kill()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path).running() as running:
+        yield running
+
+
+@asynccontextmanager
+async def a_bus(server: Server, *, deadline_s: float = 20) -> AsyncIterator[Bus]:
+    settings = BusSettings(redis_url=f"redis://127.0.0.1:{server.port}/0", partitions=4, deadline_s=deadline_s)
+    async with open_bus(settings) as bus:
+        yield bus
+
+
+class Ears:
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+        self.losses = 0
+        self.something = asyncio.Event()
+
+    def message(self, payload: bytes) -> None:
+        self.heard.append(payload)
+        self.something.set()
+
+    def lost(self) -> None:
+        self.losses += 1
+        self.something.set()
+
+    async def wait(self) -> None:
+        async with asyncio.timeout(15):
+            await self.something.wait()
+        self.something.clear()
+
+
+async def test_what_was_asked_while_redis_restarts_takes_effect_once(server: Server) -> None:
+    async with a_bus(server) as bus:
+        session, _ = await bus.sessions.open(NewSession(), "alice")
+        await asyncio.sleep(1.1)  # appendfsync everysec: what came before is on disk
+        server.kill()
+        asked = asyncio.gather(
+            *(bus.inbox.submit(session.session_id, f"t{n}", agent_type="p", message_id=f"m{n}") for n in range(5))
+        )
+        await asyncio.to_thread(server.start)
+        accepted = await asked
+        assert [a.turn for a in accepted] == [1, 2, 3, 4, 5]
+        assert [e.type for e in await events_of(bus, session.session_id)] == ["session_start"] + ["user"] * 5
+
+
+async def test_a_stalled_redis_repeats_nothing(server: Server) -> None:
+    async with a_bus(server) as bus:
+        session, _ = await bus.sessions.open(NewSession(), "alice")
+        server.signal(signal.SIGSTOP)
+        asked = asyncio.gather(
+            *(bus.inbox.submit(session.session_id, f"t{n}", agent_type="p", message_id=f"m{n}") for n in range(5))
+        )
+        await asyncio.sleep(6)  # longer than the socket's time-out: the pipeline goes out a second time
+        server.signal(signal.SIGCONT)
+        await asked
+        assert [e.type for e in await events_of(bus, session.session_id)] == ["session_start"] + ["user"] * 5
+
+
+async def test_a_redis_that_stays_away_is_an_error_within_the_deadline(server: Server) -> None:
+    async with a_bus(server, deadline_s=0.5) as bus:
+        server.kill()
+        with pytest.raises(BusUnavailable):
+            await bus.ping()
+
+
+async def test_listeners_are_told_when_their_connection_was_cut_and_hear_again(server: Server) -> None:
+    async with a_bus(server) as bus:
+        ears = Ears()
+        async with bus.subscriptions.listening("channel", ears):
+            await bus.calls.command("PUBLISH", "channel", "before")
+            await ears.wait()
+            await bus.calls.command("CLIENT", "KILL", "TYPE", "pubsub")
+            await ears.wait()
+            assert (ears.heard, ears.losses) == ([b"before"], 1)
+            await bus.calls.command("PUBLISH", "channel", "after")
+            await ears.wait()
+            assert ears.heard == [b"before", b"after"]
+
+
+async def test_at_the_memory_limit_input_is_refused_and_workers_finish(server: Server) -> None:
+    async with a_bus(server) as bus:
+        session, _ = await bus.sessions.open(NewSession(), "alice")
+        await bus.inbox.submit(session.session_id, "hello", agent_type="p")
+        await bus.calls.command("CONFIG", "SET", "maxmemory", "1")
+        with pytest.raises(BusFull):
+            await bus.inbox.submit(session.session_id, "one more", agent_type="p")
+        lease = await bus.stages("agent", "w").lease(session.session_id)
+        assert lease is not None
+        delivery = await lease.next()
+        assert delivery is not None
+        await lease.renew()
+        data = events.TokenData(token="hi", response_id="r")
+        token = events.Token(session_id=session.session_id, turn=1, data=data)
+        await lease.emit(Emission(1, "r").begin().event(token))
+        await lease.emit(Emission().answered(1).cursor(delivery.id))
+        assert await lease.release()
+        assert [e.type for e in await events_of(bus, session.session_id)] == ["session_start", "user", "token"]
