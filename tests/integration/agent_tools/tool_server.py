@@ -98,6 +98,12 @@ async def echo_later(text: str, gate: str) -> str:
 
 
 @server.tool()
+async def echo_once(text: str, gate: str) -> str:
+    """As `echo_later`, but not to be called twice."""
+    return await echo_later(text, gate)
+
+
+@server.tool()
 async def note(text: str) -> str:
     """Not idempotent: each call adds a line, and the answer is kept back until the file `go` exists."""
     append("notes", text)

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 
 import structlog
 import uvicorn
@@ -10,7 +9,7 @@ import uvicorn
 from gateway.app import create_app
 from gateway.drain import Drain
 from gateway.settings import GatewaySettings
-from voicebus.chassis.health import QuietServer
+from voicebus.chassis.health import QuietServer, listen
 from voicebus.chassis.logs import configure_logs
 
 _log = structlog.get_logger(__name__)
@@ -19,7 +18,7 @@ _log = structlog.get_logger(__name__)
 async def serve(settings: GatewaySettings) -> None:
     """Serves until SIGTERM or SIGINT, then drains and returns."""
     app = create_app(settings)
-    listener = socket.create_server((settings.api_host, settings.api_port), backlog=2_048)
+    listener = listen(settings.api_host, settings.api_port)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -1,0 +1,58 @@
+"""Runs the agent worker: `python -m agent_worker`. SIGTERM hands its sessions over before it ends."""
+
+import asyncio
+import sys
+
+import structlog
+
+from agent_worker.exchange import Means
+from agent_worker.models.choose import ModelChoiceError, choose_model, explainer
+from agent_worker.respond import Responder
+from agent_worker.settings import AgentSettings
+from agent_worker.tools.config import ConfigError
+from agent_worker.tools.toolset import open_toolset
+from voicebus.bus.bus import open_bus
+from voicebus.chassis.logs import configure_logs
+from voicebus.chassis.mailbox import mail_by_mail
+from voicebus.chassis.service import run_worker
+
+_log = structlog.get_logger(__name__)
+
+
+async def work(settings: AgentSettings) -> None:
+    """Answer turns until SIGTERM or SIGINT, then drain and return.
+
+    Raises:
+        ModelChoiceError: the model can't be used.
+        ConfigError: the file of tool servers can't be used.
+        OSError: the file of instructions can't be read.
+    """
+    model = choose_model(
+        settings.agent_model,
+        base_url=settings.agent_base_url,
+        api_key=settings.agent_api_key.get_secret_value() or None,
+    )
+    instructions = settings.instructions()
+    toolset = open_toolset(
+        settings.tool_servers(), timeout_s=settings.agent_tool_timeout_s, ready_within_s=settings.agent_tools_ready_s
+    )
+    async with model, toolset as tools, open_bus(settings.bus()) as bus:
+        _log.info("agent_ready", model=model.model_name, tools=[definition.name for definition in tools.definitions()])
+        means = Means(model, tools, settings, instructions, explainer(model))
+        serve = mail_by_mail("agent", Responder(bus, means).handle)
+        await run_worker(bus, "agent", serve, settings=settings, capacity=settings.agent_sessions)
+
+
+def main() -> None:
+    """The process."""
+    settings = AgentSettings()
+    configure_logs("agent-worker", level=settings.log_level, output=settings.log_format)
+    try:
+        asyncio.run(work(settings))
+    except (ModelChoiceError, ConfigError, OSError) as error:
+        _log.error("configuration_unusable", reason=str(error))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Steps ③ to ⑤ on their way out: one model response as tokens for the clients and sentences for TTS.
+
+The first token goes at once, later ones together, at most every 20 ms. A sentence goes in the same write as the token
+that completed it.
+"""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+from uuid import uuid4
+
+from agent_worker.sentences import SentenceSplitter
+from voicebus.bus.emission import Emission
+from voicebus.bus.stages import Lease
+from voicebus.contract.events import Metric, MetricData, StatusData, Thinking, Token, TokenData
+from voicebus.contract.mail import Sentence
+from voicebus.contract.sessions import Session
+
+FLUSH_EVERY_S: Final = 0.02
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The turn that all writes belong to."""
+
+    session: Session
+    turn: int
+    began: float  # time.perf_counter()
+
+    @property
+    def spoken(self) -> bool:
+        """Whether answers are spoken."""
+        return self.session.mode == "voice"
+
+    @property
+    def envelope(self) -> dict[str, Any]:
+        """The fields that every event of the turn carries."""
+        return {"session_id": self.session.session_id, "agent_type": self.session.agent_type, "turn": self.turn}
+
+    def ms(self) -> float:
+        """Milliseconds since the turn began here."""
+        return round((time.perf_counter() - self.began) * 1000, 1)
+
+    def metric(self, name: Literal["first_token_ms", "turn_ms"], value: float) -> Metric:
+        """A measured latency of the turn."""
+        return Metric(**self.envelope, data=MetricData(name=name, value=value))
+
+
+class Answer:
+    """One model response, as its text comes in. `run` writes it out until `close`; then `rest` is what is left."""
+
+    def __init__(self, lease: Lease, scene: Scene, *, first_segment: int, measured: bool) -> None:
+        self.response_id = uuid4().hex
+        self.text = ""
+        self.first_seq = 0  # of its first token; 0 while there is none
+        self.segments = 0  # sentences so far
+        self.first_token_ms: float | None = None
+        self._lease = lease
+        self._scene = scene
+        self._first_segment = first_segment
+        self._splitter = SentenceSplitter() if scene.spoken else None
+        self._pending: list[str] = []
+        self._some = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._announced = False
+        self._measured = measured  # whether its first token is the turn's first
+
+    def add(self, text: str) -> None:
+        """More of the answer."""
+        if text:
+            self.text += text
+            self._pending.append(text)
+            self._some.set()
+
+    def close(self) -> None:
+        """Nothing more comes: `run` returns once its write is done."""
+        self._closed.set()
+        self._some.set()
+
+    async def run(self) -> None:
+        """Announce that the model thinks, then write what comes, until closed.
+
+        Raises:
+            LeaseLost: another worker may own the stage.
+            TurnCancelled: the turn was interrupted.
+        """
+        self._some.set()
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            if self._closed.is_set():
+                return
+            has_tokens = bool(self._pending)
+            seq = await self._lease.emit(self._take())
+            if has_tokens:
+                self.first_seq = self.first_seq or seq
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(FLUSH_EVERY_S):
+                        await self._closed.wait()
+
+    def rest(self) -> Emission:
+        """The last write of the response, to which the caller adds what ends it."""
+        emission = self._take()
+        if self._splitter is not None:
+            self._speak(emission, self._splitter.flush())
+        return emission
+
+    def _take(self) -> Emission:
+        emission = Emission(self._scene.turn, self.response_id)
+        if not self._announced:
+            self._announced = True
+            emission.ephemeral(Thinking(**self._scene.envelope, data=StatusData(status="thinking")))
+        if self._pending:
+            text = "".join(self._pending)
+            self._pending.clear()
+            if self.first_token_ms is None:
+                emission.begin()
+            token = TokenData(token=text, response_id=self.response_id)
+            emission.event(Token(**self._scene.envelope, data=token))
+            if self.first_token_ms is None:
+                self.first_token_ms = self._scene.ms()
+                if self._measured:
+                    emission.ephemeral(self._scene.metric("first_token_ms", self.first_token_ms))
+            if self._splitter is not None:
+                self._speak(emission, self._splitter.feed(text))
+        return emission
+
+    def _speak(self, emission: Emission, sentences: list[str]) -> None:
+        for text in sentences:
+            sentence = Sentence(
+                turn=self._scene.turn,
+                response_id=self.response_id,
+                segment=self._first_segment + self.segments,
+                text=text,
+                agent_type=self._scene.session.agent_type,
+            )
+            emission.sentence(sentence)
+            self.segments += 1

@@ -1,0 +1,78 @@
+"""The conversation as the model sees it: one entry per turn, with the messages that the turn consisted of."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import structlog
+from pydantic import ValidationError
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelMessagesTypeAdapter,
+    ModelResponse,
+    TextPart,
+)
+
+from agent_worker.turn import Turn
+from voicebus.contract.sessions import HistoryEntry
+
+PAST_MAX: Final = 256 * 1024  # bytes of earlier turns that a model is told; older ones are left out
+RESULT_MAX: Final = 8 * 1024  # bytes of a tool's result once its turn is over
+
+_log = structlog.get_logger(__name__)
+
+
+def past_messages(entries: Sequence[bytes]) -> list[ModelMessage]:
+    """The messages of earlier turns, oldest first: as many of the last turns as fit."""
+    turns: list[list[ModelMessage]] = []
+    size = 0
+    for raw in reversed(entries):
+        size += len(raw)
+        if size > PAST_MAX:
+            break
+        try:
+            entry = HistoryEntry.model_validate_json(raw)
+            turns.append(ModelMessagesTypeAdapter.validate_python(entry.messages))
+        except ValidationError:
+            _log.warning("history_entry_unreadable", size=len(raw))
+    return [message for turn in reversed(turns) for message in turn]
+
+
+def answered(turn: Turn, number: int, response: ModelResponse | None, text: str) -> HistoryEntry:
+    """A turn that ended by itself; without a response it failed after it had said `text`."""
+    last = response or (ModelResponse(parts=[TextPart(content=text)]) if text else None)
+    messages = turn.messages(result_max=RESULT_MAX)
+    return _entry(turn, number, [*messages, last] if last else messages, assistant=text)
+
+
+def interrupted(turn: Turn, number: int, said: str, *, spoken: bool) -> HistoryEntry:
+    """A turn that was cut short after `said`: what was written or, if the answer was spoken, what was heard."""
+    messages = turn.messages(result_max=RESULT_MAX)
+    if spoken:
+        messages = [_without_text(message) for message in messages]
+    if said:
+        messages.append(ModelResponse(parts=[TextPart(content=said)]))
+    return _entry(turn, number, messages, assistant=said, interrupted=True)
+
+
+def _entry(
+    turn: Turn, number: int, messages: Sequence[ModelMessage], *, assistant: str, interrupted: bool = False
+) -> HistoryEntry:
+    return HistoryEntry(
+        turn=number,
+        user=turn.content,
+        assistant=assistant,
+        interrupted=interrupted,
+        messages=ModelMessagesTypeAdapter.dump_python(list(messages), mode="json", exclude_none=True),
+    )
+
+
+def _without_text(message: ModelMessage) -> ModelMessage:
+    if not isinstance(message, ModelResponse):
+        return message
+    return replace(message, parts=[part for part in message.parts if not isinstance(part, TextPart)])
+
+
+def dump(entry: HistoryEntry) -> bytes:
+    """The entry as it is kept."""
+    return entry.model_dump_json(exclude_none=True).encode()

@@ -1,0 +1,100 @@
+"""Asks a language model for one response, and tells its failures apart."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Final
+from uuid import uuid4
+
+from pydantic_ai.direct import model_request_stream
+from pydantic_ai.exceptions import (
+    AgentRunError,
+    ModelAPIError,
+    ModelHTTPError,
+    ModelQuotaExceededError,
+    ModelRequestRejectedError,
+)
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelResponse,
+    ModelResponsePart,
+    PartDeltaEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
+    ToolCallPart,
+    repair_messages,
+)
+from pydantic_ai.models import Model, ModelRequestParameters
+from pydantic_ai.settings import ModelSettings
+
+_REFUSED: Final = range(400, 500)
+_AGAIN: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+LONGEST_WAIT_S: Final = 20.0  # that a provider may ask for before the next attempt
+
+
+class ModelFailed(Exception):
+    """There is no whole response. `wait_s` is what the provider asks for before the next attempt."""
+
+    def __init__(self, reason: str, *, retryable: bool, wait_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retryable = retryable
+        self.wait_s = wait_s
+
+
+async def ask(
+    model: Model,
+    messages: Sequence[ModelMessage],
+    parameters: ModelRequestParameters,
+    settings: ModelSettings,
+    on_text: Callable[[str], None],
+) -> ModelResponse:
+    """The model's response; its text goes to `on_text` piece by piece as it comes.
+
+    The ids of its tool calls are different from each other. Cancelling this ends the request.
+
+    Raises:
+        ModelFailed: there is none.
+    """
+    try:
+        async with model_request_stream(
+            model, repair_messages(messages), model_settings=settings, model_request_parameters=parameters
+        ) as stream:
+            async for event in stream:
+                match event:
+                    case PartStartEvent(part=TextPart(content=text)):
+                        on_text(text)
+                    case PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
+                        on_text(text)
+            response = stream.get()
+    except AgentRunError as error:
+        raise _failure(error) from error
+    if response.state == "incomplete":
+        raise ModelFailed("the stream ended in the middle of the response", retryable=True)
+    if not response.tool_calls and not response.text:
+        raise ModelFailed("the response is empty", retryable=True)
+    return _with_distinct_ids(response)
+
+
+def _failure(error: AgentRunError) -> ModelFailed:
+    final = isinstance(error, ModelRequestRejectedError | ModelQuotaExceededError)
+    if isinstance(error, ModelHTTPError):  # not every adapter says more than the status
+        final = final or (error.status_code in _REFUSED and error.status_code not in _AGAIN)
+    wait_s = error.retry_after if isinstance(error, ModelAPIError) else None
+    if wait_s is not None and wait_s > LONGEST_WAIT_S:
+        final = True
+    return ModelFailed(f"{type(error).__name__}: {error.message}", retryable=not final, wait_s=wait_s)
+
+
+def _with_distinct_ids(response: ModelResponse) -> ModelResponse:
+    seen: set[str] = set()
+
+    def distinct(part: ModelResponsePart) -> ModelResponsePart:
+        if not isinstance(part, ToolCallPart):
+            return part
+        repeated = part.tool_call_id in seen
+        seen.add(part.tool_call_id)
+        return replace(part, tool_call_id=uuid4().hex) if repeated else part
+
+    return replace(response, parts=[distinct(part) for part in response.parts])

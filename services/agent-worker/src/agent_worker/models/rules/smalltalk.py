@@ -1,0 +1,93 @@
+"""What is said to any assistant: greetings, thanks, who it is, what it can do, never mind, say that again."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from agent_worker.models.rules.profile import VERBS, Profile, deed_of
+from agent_worker.models.rules.questions import listed
+from agent_worker.models.rules.words import plain
+
+_MAX_OFFERS: Final = 6
+_ADDRESS: Final = r"(?: there| everyone| assistant| computer| again| friend| my friend| sir| madam)*"
+_PATTERNS: Final = {
+    kind: re.compile(rf"(?:{pattern})(?: please)?")
+    for kind, pattern in {
+        "greeting": rf"(?:hello|hi|hey|good (?:morning|afternoon|evening|day)|greetings|howdy)+{_ADDRESS}(?: how are you(?: today| doing)?)?",
+        "wellbeing": r"(?:and )?how are you(?: doing| today)*|how is it going|how's it going|what's up",
+        "thanks": rf"(?:ok |okay |great |perfect |cool )*(?:thanks|thank you|thank you so|cheers)(?: very much| so much| a lot| much)*{_ADDRESS}"
+        r"|(?:great|perfect|cool|awesome|nice|well done|good job|that's all|ok|okay|alright|all right)",
+        "goodbye": rf"(?:ok |okay )?(?:goodbye|good bye|bye|bye bye|see you|see you later|good night|farewell){_ADDRESS}",
+        "identity": r"who are you|what are you|what's your name|what is your name|tell me your name|introduce yourself|are you (?:a robot|human|real)",
+        "abilities": r"(?:please )?(?:help|help me|what can you do|what can you do for me|what can i (?:ask|say)(?: you)?|what do you do|"
+        r"how can you help(?: me)?|what are you able to do|what are your (?:abilities|skills)|list your (?:tools|skills)|"
+        r"what tools do you have|(?:can you |could you )?help me)",
+        "cancel": r"(?:no |oh |ok |okay |actually )*(?:never ?mind|nevermind|cancel|cancel that|cancel it|forget it|forget that|forget about it|"
+        r"stop|stop it|stop that|no thanks|no thank you|drop it|skip it|leave it|nothing|don't bother|abort|quit)",
+        "repeat": r"(?:sorry |pardon |what |please |can you |could you |would you )*(?:repeat(?: that| it| yourself| the (?:last )?answer)?|"
+        r"say (?:that|it) again|come again|once more|one more time|what did you say|what was that|i didn't (?:hear|catch|get) (?:that|you)|pardon(?: me)?|say again)",
+    }.items()
+}
+_NAME: Final = re.compile(r"\b(?:[Yy]ou are|[Yy]our name is|[Nn]amed|[Cc]alled) ([A-Z][\w-]+)")
+
+
+def smalltalk_kind(text: str) -> str:
+    """Which of these a whole sentence is; empty for anything else."""
+    said = plain(text)
+    return next((kind for kind, pattern in _PATTERNS.items() if pattern.fullmatch(said)), "")
+
+
+def assistant_name(instructions: str | None) -> str:
+    """The name that the system instructions give the assistant, if they do."""
+    match = _NAME.search(instructions or "")
+    return match[1] if match else ""
+
+
+def reply_for(kind: str, profiles: Sequence[Profile], name: str) -> str:
+    """The answer to small talk."""
+    match kind:
+        case "greeting":
+            return "Hello! What can I do for you?"
+        case "wellbeing":
+            return "I'm fine, thank you. What can I do for you?"
+        case "thanks":
+            return "You're welcome."
+        case "goodbye":
+            return "Goodbye!"
+        case "identity":
+            who = f"I'm {name}, your voice assistant." if name else "I'm your voice assistant."
+            return f"{who} {offer(profiles)}"
+        case "cancel":
+            return "Okay, never mind."
+        case _:
+            return offer(profiles)
+
+
+def offer(profiles: Sequence[Profile], first: Sequence[Profile] = ()) -> str:
+    """What the assistant can do, made of the tools' descriptions."""
+    if not profiles:
+        return "None of my tools can be reached at the moment, so there is little that I can do."
+    ordered = [*first, *(profile for profile in profiles if profile not in first)]
+    offers = list(dict.fromkeys(map(ability, ordered)))
+    shown = offers[:_MAX_OFFERS]
+    more = ["a few other things"] if len(offers) > len(shown) else []
+    return f"I can {listed(shown + more, 'and') if not more else listed(shown, 'and') + ', among other things'}."
+
+
+def ability(profile: Profile) -> str:
+    """What a tool does, to follow "I can": its description if that begins with a verb, otherwise its name."""
+    words = profile.summary.split()
+    verb = words[0].lower() if words else ""
+    base = _base(verb)
+    if 1 < len(words) <= 14 and (deed_of(verb) or base in VERBS or base == profile.title.split()[0]):
+        return " ".join([base, *words[1:]]).rstrip(".")
+    if profile.title.split()[0] in VERBS or deed_of(profile.title.split()[0]):
+        return profile.title
+    return f"help with {profile.title}"
+
+
+def _base(verb: str) -> str:
+    """Without the s of the third person: returns → return, searches → search."""
+    if verb.endswith(("ches", "shes", "sses", "xes")):
+        return verb[:-2]
+    return verb[:-1] if verb.endswith("s") and not verb.endswith("ss") else verb

@@ -1,0 +1,126 @@
+"""The agent stage: takes a user's turn from the mailbox and sees that it ends, whatever happens meanwhile.
+
+An answer, an error or an interruption: each ends with one write that adds the turn to the history, deletes its
+journal and moves the cursor. A worker that dies before it leaves the journal to the next one.
+"""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+from agent_worker import history
+from agent_worker.answer import Scene
+from agent_worker.exchange import Exchange, Means
+from agent_worker.journal import Finished, load_entry
+from agent_worker.tools.outcome import ToolOutcome
+from agent_worker.turn import CallTools, Turn
+from voicebus.bus.bus import Bus
+from voicebus.bus.emission import Emission
+from voicebus.bus.items import EventItem
+from voicebus.bus.stages import Delivery
+from voicebus.chassis.held import Held
+from voicebus.chassis.logs import canonical_line
+from voicebus.contract.codec import load_event
+from voicebus.contract.errors import StageFailed, TurnCancelled
+from voicebus.contract.events import Token
+from voicebus.contract.mail import UserTurn
+from voicebus.contract.positions import Position
+from voicebus.contract.sessions import Session
+
+
+class Responder:
+    """Handles the mail of the agent stage with one model and one set of tools."""
+
+    def __init__(self, bus: Bus, means: Means) -> None:
+        self._bus = bus
+        self._means = means
+
+    async def handle(self, held: Held, delivery: Delivery) -> None:
+        """Answer one turn, from where an earlier worker left it.
+
+        Raises:
+            LeaseLost: another worker may own the stage.
+            VoicebusError: the bus failed; the turn is to be tried again.
+        """
+        if not isinstance(delivery.mail, UserTurn):
+            raise TypeError(f"not a user's turn: {delivery.mail!r}")
+        began = time.perf_counter()
+        number = delivery.mail.turn
+        with canonical_line("turn_answered", session_id=held.session_id, turn=number, attempt=delivery.attempt) as line:
+            session, past = await asyncio.gather(
+                self._bus.sessions.get(held.session_id), self._bus.sessions.history(held.session_id)
+            )
+            entries = [load_entry(raw) for raw in delivery.journal]
+            max_steps = self._means.settings.agent_max_steps
+            turn = Turn(delivery.mail.content, _mailed_at(delivery.id), entries, max_steps=max_steps)
+            scene = Scene(session, number, began)
+            exchange = Exchange(
+                self._means, held.lease, scene, turn, mail_id=delivery.id, past=history.past_messages(past)
+            )
+            line["outcome"] = await self._conclude(held, delivery, exchange, scene)
+            line |= {
+                "model": self._means.model.model_name,
+                "steps": turn.steps,
+                "tools": turn.tools,
+                "first_token_ms": exchange.first_token_ms,
+            }
+
+    async def _conclude(self, held: Held, delivery: Delivery, exchange: Exchange, scene: Scene) -> str:
+        if delivery.cancelled:
+            await self._wind_up(held, delivery, exchange, scene)
+            return "cancelled"
+        try:
+            await held.while_not_cancelled(scene.turn, self._work(delivery, exchange))
+        except TurnCancelled:
+            await self._wind_up(held, delivery, exchange, scene)
+            return "cancelled"
+        except StageFailed as error:
+            return await self._fail(held, delivery, exchange, scene, error)
+        return "ok"
+
+    async def _fail(self, held: Held, delivery: Delivery, exchange: Exchange, scene: Scene, error: StageFailed) -> str:
+        try:
+            await exchange.fail(error)
+        except TurnCancelled:
+            await self._wind_up(held, delivery, exchange, scene)
+            return "cancelled"
+        return error.code
+
+    async def _work(self, delivery: Delivery, exchange: Exchange) -> None:
+        if delivery.response and not exchange.turn.responded(delivery.response):
+            await exchange.restart(delivery.response, delivery.response_from)
+        await exchange.run()
+
+    async def _wind_up(self, held: Held, delivery: Delivery, exchange: Exchange, scene: Scene) -> None:
+        """Record what became of an interrupted turn. Its events are refused; history, journal and cursor are not."""
+        turn = exchange.turn
+        begun = turn.next()
+        if isinstance(begun, CallTools):
+            for todo in begun.todo:
+                content = "not made" if todo.action == "start" else "called off; it may have had part of its effect"
+                outcome = ToolOutcome(content=content, is_error=True, outcome="cancelled", duration_ms=0)
+                turn.record(Finished(tool_call_id=todo.call.tool_call_id, outcome=outcome))
+        if scene.spoken:
+            said = await held.lease.heard(scene.turn) or ""
+        elif delivery.cancelled and delivery.response and not turn.responded(delivery.response):
+            said = await self._written(scene.session, delivery)
+        else:
+            said = exchange.answer.text if exchange.answer else ""
+        entry = history.interrupted(turn, scene.turn, said, spoken=scene.spoken)
+        keep = self._means.settings.history_turns
+        emission = Emission().history(history.dump(entry), keep=keep).answered(scene.turn).cursor(delivery.id)
+        await held.lease.emit(emission)
+
+    async def _written(self, session: Session, delivery: Delivery) -> str:
+        """What an earlier worker let the clients read of the response that was cut."""
+        at = session.position
+        position = Position(epoch=at.epoch, seq=delivery.response_from - 1, speech=at.speech)
+        page = await self._bus.log.read(session.session_id, position, most_events=4_096)
+        events = [load_event(item.body) for item in page.items if isinstance(item, EventItem)]
+        tokens = [event.data for event in events if isinstance(event, Token)]
+        return "".join(token.token for token in tokens if token.response_id == delivery.response)
+
+
+def _mailed_at(mail_id: str) -> datetime:
+    """When Redis took the mail: the same for whoever works on it."""
+    return datetime.fromtimestamp(int(mail_id.partition("-")[0]) / 1000, UTC)

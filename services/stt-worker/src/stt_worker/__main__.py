@@ -1,0 +1,50 @@
+"""Runs the STT worker: `python -m stt_worker`. SIGTERM hands its sessions over before it ends."""
+
+import asyncio
+import sys
+
+import structlog
+
+from stt_worker import metrics
+from stt_worker.engines.choice import make_engine
+from stt_worker.engines.engine import EngineError
+from stt_worker.settings import SttSettings
+from stt_worker.transcribe import Transcriber
+from stt_worker.vad import VadPool
+from voicebus.bus.bus import open_bus
+from voicebus.chassis.logs import configure_logs
+from voicebus.chassis.service import run_worker
+
+_log = structlog.get_logger(__name__)
+
+
+async def work(settings: SttSettings) -> None:
+    """Transcribes until SIGTERM or SIGINT, then drains and returns."""
+    engine = make_engine(settings.stt_engine, decoders=settings.stt_decoders, instant_text=settings.stt_instant_text)
+    async with engine, open_bus(settings.bus()) as bus:
+        _log.info("engine_ready", engine=engine.name, decoders=settings.stt_decoders)
+        metrics.engine_load.set_function(lambda: engine.load)
+        transcriber = Transcriber(
+            bus.sessions,
+            engine,
+            VadPool(),
+            endpointing=settings.endpointing(),
+            patience=settings.patience(),
+            attempts=settings.attempts_max,
+        )
+        await run_worker(bus, "stt", transcriber.serve, settings=settings, capacity=settings.capacity())
+
+
+def main() -> None:
+    """The process."""
+    settings = SttSettings()
+    configure_logs("stt-worker", level=settings.log_level, output=settings.log_format)
+    try:
+        asyncio.run(work(settings))
+    except EngineError as error:
+        _log.error("engine_unusable", reason=error.message)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

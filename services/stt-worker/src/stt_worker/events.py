@@ -1,0 +1,55 @@
+"""Pure: what the bus is told of a session's speech."""
+
+from dataclasses import dataclass
+from uuid import NAMESPACE_OID, uuid5
+
+from stt_worker.listen import Final, Partial
+from stt_worker.progress import Progress
+from voicebus.bus.emission import Emission
+from voicebus.contract.errors import VoicebusError
+from voicebus.contract.events import Error, Metric, MetricData, ProblemData, Stt, SttData, User, UserData
+from voicebus.contract.mail import UserTurn
+
+
+@dataclass(slots=True)
+class Reporter:
+    """Writes a session's emissions. None belongs to a turn: a final transcript opens one."""
+
+    session_id: str
+    agent_type: str = "personal"
+
+    def partial(self, partial: Partial) -> Emission:
+        """What is understood so far."""
+        data = SttData(text=partial.text, is_final=False, start_ms=partial.start_ms, end_ms=partial.end_ms)
+        return Emission().ephemeral(Stt(session_id=self.session_id, agent_type=self.agent_type, data=data))
+
+    def final(self, stream: str, final: Final, *, final_ms: float | None) -> Emission:
+        """The transcript, and the turn that it opens. The same speech always gets the same id."""
+        message_id = uuid5(NAMESPACE_OID, f"{self.session_id}/{stream}/{final.speech_end}").hex
+        common = {"session_id": self.session_id, "agent_type": self.agent_type}
+        stt = SttData(
+            text=final.text,
+            is_final=True,
+            confidence=final.confidence,
+            start_ms=final.start_ms,
+            end_ms=final.end_ms,
+        )
+        emission = Emission().open_turn(
+            Stt(**common, data=stt),
+            User(**common, data=UserData(content=final.text, input="voice", id=message_id)),
+            UserTurn(id=message_id, content=final.text, input="voice"),
+        )
+        if final_ms is not None:
+            emission.ephemeral(Metric(**common, data=MetricData(name="stt_final_ms", value=round(final_ms, 1))))
+        return emission
+
+    def error(self, error: VoicebusError) -> Emission:
+        """Something of the stream could not be transcribed."""
+        problem = ProblemData(code=error.code, message=error.message, temporary=error.temporary)
+        return Emission().event(Error(session_id=self.session_id, agent_type=self.agent_type, data=problem))
+
+
+def moved(emission: Emission, progress: Progress | None, mail_id: str | None) -> Emission:
+    """The emission, which also moves the stage on: to this progress (None: no stream is open), past this mail."""
+    emission.note(progress.model_dump_json(exclude_none=True) if progress else "")
+    return emission.cursor(mail_id) if mail_id else emission

@@ -1,0 +1,88 @@
+"""Step ③: a session's microphone audio becomes transcripts, and each utterance opens a turn.
+
+The worker polls the mailboxes that it holds, since nobody is woken for single frames; a stream's start and stop wake it
+at once. A stage is given back when its stream has stopped or no frame has come for some time, and handed over between
+two utterances when the worker drains.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from stt_worker.engines.engine import SttEngine
+from stt_worker.microphone import MAILS, Microphone
+from stt_worker.utterance import Endpointing
+from stt_worker.vad import VadPool
+from voicebus.bus.sessions import Sessions
+from voicebus.chassis.held import Held
+
+POLL_S = 0.04
+LINGER_S = 1.0  # a stage without a stream is kept so long, for the next one
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long what is waited for, in seconds."""
+
+    idle_s: float = 5.0  # for the next frame of an open stream
+    drain_s: float = 5.0  # for the end of an utterance when the worker drains; the next worker decodes it anew
+
+
+class Transcriber:
+    """Serves the stt stage of many sessions with one engine."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        engine: SttEngine,
+        vads: VadPool,
+        *,
+        endpointing: Endpointing,
+        patience: Patience,
+        attempts: int,
+    ) -> None:
+        self._sessions = sessions
+        self._engine = engine
+        self._vads = vads
+        self._endpointing = endpointing
+        self._patience = patience
+        self._attempts = attempts
+
+    async def serve(self, held: Held) -> None:
+        """Transcribes what comes, until the stage was released or handed over.
+
+        Raises:
+            LeaseLost: another worker may own the stage.
+        """
+        delivery = await held.lease.next()
+        async with self._vads.take() as vad:
+            microphone = Microphone(
+                held.lease, self._sessions, self._engine, vad, self._endpointing, attempts=self._attempts
+            )
+            microphone.resume(delivery.note if delivery else "")
+            try:
+                await self._follow(held, microphone)
+            finally:
+                await microphone.close()
+
+    async def _follow(self, held: Held, microphone: Microphone) -> None:
+        loop = asyncio.get_running_loop()
+        heard_at = loop.time()
+        drain_until: float | None = None
+        while True:
+            looked_at = loop.time()
+            count = await microphone.read()
+            if count:
+                heard_at = loop.time()
+            if held.draining:
+                drain_until = drain_until or looked_at + self._patience.drain_s
+                if not microphone.speaking or looked_at > drain_until:
+                    await held.lease.hand_over()
+                    return
+            patience_s = self._patience.idle_s if microphone.is_open else LINGER_S
+            if not count and looked_at - heard_at >= patience_s:
+                await microphone.pause()
+                if await held.lease.release():
+                    return
+                heard_at = loop.time()
+            if count < MAILS:
+                await held.wait(max(0.0, looked_at + POLL_S - loop.time()))

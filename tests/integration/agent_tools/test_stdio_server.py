@@ -1,0 +1,224 @@
+"""A server over stdio: what its calls give, and what becomes of them when it dies."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+from integration.agent_tools.harness import (
+    LEGACY_SERVER,
+    call,
+    eventually,
+    lines,
+    now,
+    pid,
+    stdio,
+    toolset,
+)
+
+from agent_worker.tools.config import ServerOptions, StdioServer, ToolOptions
+
+
+async def test_tools_are_listed_with_their_descriptions_schemas_and_annotations(tmp_path: Path) -> None:
+    async with toolset(stdio(tmp_path)) as tools:
+        definitions = {definition.name: definition for definition in tools.definitions()}
+        put = definitions["put"]
+        assert put.description == "Idempotent: the first call is kept back, later ones answer at once."
+        assert put.parameters_json_schema["required"] == ["text"]
+        assert put.metadata == {
+            "server": "tools",
+            "tool": "put",
+            "title": None,
+            "annotations": {"idempotentHint": True},
+        }
+        assert (tools.annotations("add").read_only, tools.annotations("add").idempotent) == (True, False)
+        assert (tools.annotations("put").read_only, tools.annotations("put").idempotent) == (False, True)
+        assert not tools.annotations("note").repeatable
+        assert not tools.annotations("no such tool").repeatable
+
+
+async def test_results_come_as_text_or_structured_json(tmp_path: Path) -> None:
+    async with toolset(stdio(tmp_path)) as tools:
+        added = await call(tools, "add", a=20, b=3)
+        assert (added.content, added.outcome, added.is_error) == (23, "ok", False)
+        assert added.duration_ms > 0
+        assert (await call(tools, "weather", city="Oslo")).content == {"city": "Oslo", "celsius": 21.5}
+        assert (await call(tools, "everything")).content == (
+            "see for yourself\n[image, image/png, 3 bytes]\n[audio, audio/wav, 6 bytes]\n"
+            "[link to file:///notes.txt: notes, what was said]"
+        )
+
+
+async def test_a_failing_tool_and_wrong_arguments_are_errors_with_the_servers_words(tmp_path: Path) -> None:
+    async with toolset(stdio(tmp_path)) as tools:
+        failed = await call(tools, "fail")
+        assert (failed.outcome, failed.is_error) == ("error", True)
+        wrong = await call(tools, "add", a=1, b="many")
+        assert wrong.outcome == "error"
+        assert "valid integer" in str(wrong.content)
+        unknown = await call(tools, "subtract")
+        assert unknown.outcome == "error"
+        assert "add" in str(unknown.content)
+
+
+async def test_the_server_learns_for_whom_and_in_which_session_it_works(tmp_path: Path) -> None:
+    async with toolset(stdio(tmp_path)) as tools:
+        assert (await call(tools, "who")).content == {
+            "voicebus/sub": "ada",
+            "voicebus/session_id": "s1",
+            "voicebus/call_id": "c1",
+        }
+
+
+async def test_a_child_gets_a_minimal_environment_and_what_is_configured(tmp_path: Path) -> None:
+    os.environ["VOICEBUS_TEST_SECRET"] = "s3cret"
+    try:
+        async with toolset(stdio(tmp_path, env={"GREETING": "hello"})) as tools:
+            words = str((await call(tools, "whoami")).content)
+    finally:
+        del os.environ["VOICEBUS_TEST_SECRET"]
+    assert "'GREETING'" in words
+    assert "'PATH'" in words
+    assert "VOICEBUS_TEST_SECRET" not in words
+
+
+async def test_a_huge_result_is_cut_and_says_so(tmp_path: Path) -> None:
+    async with toolset(stdio(tmp_path)) as tools:
+        text = str((await call(tools, "huge", size=3_000_000)).content)
+        assert len(text) <= 64 * 1024
+        assert text.startswith("xxxx")
+        assert text.endswith("[cut off: 3000000 bytes, the first 65536 at most are shown]")
+
+
+async def test_a_server_killed_in_mid_call_has_its_idempotent_calls_made_again_and_the_others_unknown(
+    tmp_path: Path,
+) -> None:
+    async with toolset(stdio(tmp_path)) as tools:
+        first = pid(await call(tools, "whoami"))
+        async with asyncio.TaskGroup() as tasks:
+            noted = tasks.create_task(call(tools, "note", text="n"))
+            put = tasks.create_task(call(tools, "put", text="p"))
+            await eventually(lambda: lines(tmp_path / "notes") == ["n"] and lines(tmp_path / "puts") == ["p"])
+            os.kill(first, signal.SIGKILL)
+        assert noted.result().outcome == "unknown"
+        assert (put.result().outcome, put.result().content) == ("ok", "p")
+        assert lines(tmp_path / "notes") == ["n"]
+        assert lines(tmp_path / "puts") == ["p", "p"]
+        assert pid(await call(tools, "whoami")) != first
+        assert (await call(tools, "add", a=1, b=1)).content == 2
+
+
+async def test_a_server_that_dies_while_nobody_calls_is_back_before_the_next_call(tmp_path: Path) -> None:
+    async with toolset(stdio(tmp_path)) as tools:
+        os.kill(pid(await call(tools, "whoami")), signal.SIGKILL)
+        await eventually(lambda: not tools.status()[0].up)
+        assert tools.definitions() == []
+        (tmp_path / "go").touch()
+        assert tools.status()[0].error == "the server ended the connection"
+        assert (await call(tools, "note", text="later")).content == "later"
+        assert lines(tmp_path / "notes") == ["later"]
+
+
+async def test_a_call_without_an_answer_ends_at_its_time_out_and_is_cancelled_at_the_server(tmp_path: Path) -> None:
+    options = ServerOptions(
+        timeout_s=10, tools={"note": ToolOptions(timeout_s=0.3), "echo_later": ToolOptions(timeout_s=0.3)}
+    )
+    async with toolset(stdio(tmp_path, voicebus=options)) as tools:
+        noted = await call(tools, "note", text="slow")
+        assert (noted.outcome, noted.content) == ("unknown", "no answer within 0.3 s")
+        await eventually(lambda: lines(tmp_path / "cancelled") == ["slow"])
+        read = await call(tools, "echo_later", text="x", gate="never")
+        assert read.outcome == "error"  # it only reads: nothing can have happened
+        assert (await call(tools, "add", a=2, b=2)).content == 4
+
+
+async def test_cancelling_reaches_the_server_and_gives_an_outcome(tmp_path: Path) -> None:
+    cancel = asyncio.Event()
+    async with toolset(stdio(tmp_path)) as tools, asyncio.TaskGroup() as tasks:
+        noted = tasks.create_task(call(tools, "note", cancel, text="stop me"))
+        await eventually(lambda: lines(tmp_path / "notes") == ["stop me"])
+        began = now()
+        cancel.set()
+        assert (await noted).outcome == "cancelled"
+        assert now() - began < 1
+        await eventually(lambda: lines(tmp_path / "cancelled") == ["stop me"])
+
+
+async def test_cancelling_the_calling_task_reaches_the_server_too(tmp_path: Path) -> None:
+    async with toolset(stdio(tmp_path)) as tools:
+        task = asyncio.create_task(call(tools, "note", text="leave"))
+        await eventually(lambda: lines(tmp_path / "notes") == ["leave"])
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        await eventually(lambda: lines(tmp_path / "cancelled") == ["leave"])
+
+
+async def test_a_tool_that_appears_later_is_offered(tmp_path: Path) -> None:
+    async with toolset(stdio(tmp_path)) as tools:
+        assert (await call(tools, "grow", name="plus")).outcome == "ok"
+        await eventually(lambda: "plus" in [definition.name for definition in tools.definitions()])
+        assert (await call(tools, "plus", a=3, b=4)).content == 7
+
+
+async def test_a_server_of_the_handshake_era_works_and_its_noise_on_stdout_does_no_harm(tmp_path: Path) -> None:
+    old = StdioServer(name="old", command=sys.executable, args=(LEGACY_SERVER, "stdio", str(tmp_path)))
+    async with toolset(old) as tools:
+        assert [definition.name for definition in tools.definitions()] == ["count"]
+        assert (await call(tools, "count")).content == "call 1"
+        await eventually(lambda: "late" in [definition.name for definition in tools.definitions()])
+        assert (await call(tools, "late")).content == "call 2"
+
+
+async def test_a_server_that_hangs_is_started_anew_once_a_call_timed_out(tmp_path: Path) -> None:
+    options = ServerOptions(timeout_s=0.3, connect_timeout_s=2)
+    async with toolset(stdio(tmp_path, voicebus=options)) as tools:
+        stuck = pid(await call(tools, "whoami"))
+        os.kill(stuck, signal.SIGSTOP)
+        try:
+            assert (await call(tools, "add", a=1, b=1)).outcome == "error"
+            await eventually(lambda: not tools.status()[0].up)
+            assert tools.status()[0].error == "the server does not respond"
+        finally:
+            os.kill(stuck, signal.SIGKILL)
+        await eventually(lambda: tools.status()[0].up)
+
+
+async def test_what_a_child_writes_to_stderr_becomes_log_entries(tmp_path: Path) -> None:
+    with structlog.testing.capture_logs() as entries:
+        async with toolset(stdio(tmp_path)):
+            pass
+        crash = StdioServer(
+            name="crash", command=sys.executable, args=("-c", "raise SystemExit('no luck ' + 'x' * 9000)")
+        )
+        async with toolset(crash):
+            pass
+    said = [(entry["mcp_server"], entry["line"]) for entry in entries if entry["event"] == "mcp_server_stderr"]
+    assert ("tools", "stdio server starts") in said
+    (first, *rest) = [line for server, line in said if server == "crash"]
+    assert first.startswith("no luck xxx")
+    assert max(map(len, [first, *rest])) == 4096
+
+
+async def test_children_leave_when_their_worker_is_killed(tmp_path: Path) -> None:
+    worker = (
+        "import asyncio, sys; from pathlib import Path; from integration.agent_tools.harness import *\n"
+        "async def main():\n"
+        "    async with toolset(stdio(Path(sys.argv[1]))) as tools:\n"
+        "        print(pid(await call(tools, 'whoami')), flush=True); await call(tools, 'note', text='n')\n"
+        "asyncio.run(main())"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", worker, str(tmp_path), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    assert process.stdout is not None
+    child = 0
+    while not child:
+        line = await process.stdout.readline()
+        child = int(line) if line.strip().isdigit() else 0
+    await eventually(lambda: lines(tmp_path / "notes") == ["n"])
+    process.kill()
+    await process.wait()
+    await eventually(lambda: not Path(f"/proc/{child}").exists())

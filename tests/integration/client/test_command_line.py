@@ -1,0 +1,109 @@
+"""The command line against a real gateway."""
+
+import asyncio
+import os
+import signal
+import sys
+import wave
+from pathlib import Path
+
+from integration.client.real_gateway import Gateway, answer, hear, token
+
+from voicebus.bus.bus import Bus
+from voicebus_client import Voicebus
+from voicebus_client.wav import read_wav
+
+
+async def start(gateway: Gateway, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "voicebus_client", "--url", gateway.url, *arguments),
+        env=dict(os.environ) | {"VOICEBUS_TOKEN": token()},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def end(process: asyncio.subprocess.Process, typed: str = "") -> tuple[int | None, list[str], str]:
+    """Exit code, lines of the output, and what was written beside it."""
+    async with asyncio.timeout(30):
+        out, err = await process.communicate(typed.encode())
+    return process.returncode, out.decode().splitlines(), err.decode()
+
+
+async def test_a_chat_answers_every_line_and_leaves(voicebus: Voicebus, gateway: Gateway, bus: Bus) -> None:
+    session_id = (await voicebus.create_session(mode="text")).session_id
+    process = await start(gateway, "chat", "--session", session_id)
+    ending = asyncio.create_task(end(process, "hello\n\nand now\n"))
+    await answer(bus, session_id, ["Hi", " there."])
+    await answer(bus, session_id, ["Bye."])
+    assert await ending == (0, ["Hi there.", "Bye."], "")
+
+
+async def test_a_chat_without_an_answer_fails(voicebus: Voicebus, gateway: Gateway) -> None:
+    session_id = (await voicebus.create_session(mode="text")).session_id
+    code, _, beside = await end(await start(gateway, "chat", "--session", session_id, "--patience", "0.2"), "hello\n")
+    assert code == 1
+    assert "no_answer" in beside
+
+
+async def test_a_chat_makes_its_own_session_and_ends_it(gateway: Gateway) -> None:
+    code, _, _ = await end(await start(gateway, "chat"), "/quit\n")
+    assert code == 0
+    async with Voicebus(gateway.url, token()) as client:
+        newest = await anext(client.sessions())
+    assert newest.status == "ended"
+
+
+async def test_a_recording_is_spoken_and_the_answer_saved(
+    voicebus: Voicebus, gateway: Gateway, bus: Bus, tmp_path: Path
+) -> None:
+    session_id = (await voicebus.create_session()).session_id
+    question, saved = tmp_path / "question.wav", tmp_path / "answer.wav"
+    audio = bytes(i % 251 for i in range(16_000))
+    with wave.open(str(question), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(audio)
+    process = await start(gateway, "say", str(question), "--session", session_id, "--save", str(saved))
+    ending = asyncio.create_task(end(process))
+    assert await hear(bus, session_id, "what time is it") == audio
+    await answer(bus, session_id, ["Noon."], [b"\1\2" * 800, b"\3\4" * 800])
+    code, lines, beside = await ending
+    assert code == 0
+    assert [line.split()[-1] for line in lines] == ["it'", "it'", "'Noon.'"]
+    assert str(saved) in beside
+    assert read_wav(saved).data == b"\1\2" * 800 + b"\3\4" * 800
+
+
+async def test_a_tail_shows_all_events_to_the_end_of_the_session(voicebus: Voicebus, gateway: Gateway) -> None:
+    session_id = (await voicebus.create_session()).session_id
+    await voicebus.send_message(session_id, "hello")
+    process = await start(gateway, "tail", session_id, "--after", "0")
+    assert process.stdout is not None
+    first = [(await process.stdout.readline()).decode() for _ in range(2)]
+    await voicebus.end_session(session_id)
+    code, rest, beside = await end(process)
+    assert code == 0
+    assert [line.split()[0] for line in [*first, *rest]] == ["1", "2", "3"]
+    assert "'hello'" in first[1]
+    assert beside.startswith("position ")
+
+
+async def test_a_tail_can_be_left_with_ctrl_c(voicebus: Voicebus, gateway: Gateway) -> None:
+    session_id = (await voicebus.create_session()).session_id
+    process = await start(gateway, "tail", session_id, "--after", "0")
+    assert process.stdout is not None
+    await process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    code, _, beside = await end(process)
+    assert code == 130
+    assert "Traceback" not in beside
+
+
+async def test_a_session_that_is_not_there_fails(gateway: Gateway) -> None:
+    code, lines, beside = await end(await start(gateway, "tail", "never-was"))
+    assert (code, lines) == (1, [])
+    assert "session_not_found" in beside

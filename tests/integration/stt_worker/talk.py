@@ -1,0 +1,172 @@
+"""A session whose client is the test: it speaks into the microphone and hears what the worker makes of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+from integration.stt_worker.hearing import pieces
+from support.sessions import events_of, open_session
+
+from stt_worker.engines.engine import SttEngine
+from stt_worker.transcribe import Patience, Transcriber
+from stt_worker.utterance import Endpointing
+from stt_worker.vad import VadPool
+from voicebus.bus.bus import Bus
+from voicebus.bus.items import EphemeralItem, EventItem, parse_live
+from voicebus.bus.stages import Delivery
+from voicebus.chassis.worker import Worker
+from voicebus.contract.audio import AudioSpec
+from voicebus.contract.codec import load_event
+from voicebus.contract.events import Error, Event, Metric, Stt, User
+
+VADS = VadPool()
+FRAME_S = 0.02
+
+
+class Talk:
+    """One session. Also a listener on its channel."""
+
+    def __init__(self, bus: Bus, session_id: str) -> None:
+        self.bus = bus
+        self.session_id = session_id
+        self.heard: list[Event] = []
+        self._news = asyncio.Event()
+        self._offset = 0
+        self._stream = ""
+
+    def message(self, payload: bytes) -> None:
+        item = parse_live(payload)
+        if isinstance(item, EventItem | EphemeralItem):
+            self.heard.append(load_event(item.body))
+            self._news.set()
+
+    def lost(self) -> None:
+        raise AssertionError("published messages were lost")
+
+    async def start(self, spec: AudioSpec | None = None) -> None:
+        """Opens a stream; WAV if nothing else is said."""
+        self._stream, self._offset = uuid4().hex, 0
+        await self.bus.inbox.audio_start(self.session_id, "c1", self._stream, spec or AudioSpec(format="wav"), 0)
+
+    async def say(self, data: bytes, *, chunk: int = 640, real_time: bool = False) -> None:
+        """Sends audio, `chunk` bytes at a time; in real time that is one chunk each 20 ms."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for i, piece in enumerate(pieces(data, chunk)):
+            if real_time:
+                await asyncio.sleep(max(0.0, began + (i + 1) * FRAME_S - loop.time()))
+            self._offset = await self.bus.inbox.audio(self.session_id, "c1", self._stream, self._offset, piece)
+
+    async def stop(self) -> None:
+        """Ends the stream."""
+        await self.bus.inbox.audio_stop(self.session_id, "c1", self._stream)
+
+    async def until(self, condition: Callable[[list[Event]], bool], *, timeout_s: float = 20.0) -> None:
+        """Waits until what was heard so far meets the condition."""
+        async with asyncio.timeout(timeout_s):
+            while not condition(self.heard):
+                self._news.clear()
+                await self._news.wait()
+
+    async def until_said(self, *texts: str) -> None:
+        """Waits until the worker has understood so many texts, and these."""
+        await self.until(lambda heard: len([e for e in heard if isinstance(e, User)]) >= len(texts))
+        assert [event.data.content for event in self.heard if isinstance(event, User)] == list(texts)
+
+    @property
+    def partials(self) -> list[Stt]:
+        return [event for event in self.heard if isinstance(event, Stt) and not event.data.is_final]
+
+    @property
+    def finals(self) -> list[Stt]:
+        return [event for event in self.heard if isinstance(event, Stt) and event.data.is_final]
+
+    @property
+    def errors(self) -> list[str]:
+        return [event.data.code for event in self.heard if isinstance(event, Error)]
+
+    @property
+    def metrics(self) -> list[Metric]:
+        return [event for event in self.heard if isinstance(event, Metric)]
+
+    async def log(self) -> list[Event]:
+        """The durable events behind the session's start."""
+        return (await events_of(self.bus, self.session_id))[1:]
+
+    async def waiting(self) -> int:
+        """Mail that the stt stage still holds."""
+        return int(await self.bus.calls.command("XLEN", self.bus.keys.of(self.session_id).mail("stt")))
+
+    async def until_waiting(self, most: int, *, timeout_s: float = 10.0) -> int:
+        """Waits until no more mail than this waits; returns how much does."""
+        async with asyncio.timeout(timeout_s):
+            while (waiting := await self.waiting()) > most:
+                await asyncio.sleep(0.01)
+        return waiting
+
+    async def lose_mail(self, number: int) -> None:
+        """Takes a mail out of the stt stage's mailbox; 0 is the first one that waits."""
+        mailbox = self.bus.keys.of(self.session_id).mail("stt")
+        entries = await self.bus.calls.command("XRANGE", mailbox, "-", "+")
+        await self.bus.calls.command("XDEL", mailbox, entries[number][0])
+
+    async def released(self) -> bool:
+        """Whether no worker owns the stage and none is asked for."""
+        ready = self.bus.keys.of(self.session_id).ready("stt")
+        return await self.bus.calls.command("ZSCORE", ready, self.session_id) is None
+
+    async def until_released(self, *, timeout_s: float = 10.0) -> None:
+        """Waits until the stage was given back."""
+        async with asyncio.timeout(timeout_s):
+            while not await self.released():  # noqa: ASYNC110 - Redis tells nobody
+                await asyncio.sleep(0.01)
+
+    async def agent_mail(self) -> list[Delivery]:
+        """What the agent was asked, in order; takes it."""
+        lease = await self.bus.stages("agent", "agent-1").lease(self.session_id)
+        assert lease is not None
+        delivery = await lease.next()
+        return [delivery] if delivery else []
+
+
+@asynccontextmanager
+async def talk(bus: Bus) -> AsyncIterator[Talk]:
+    """A new session."""
+    opened = Talk(bus, await open_session(bus))
+    async with bus.subscriptions.listening(bus.keys.of(opened.session_id).live, opened):
+        yield opened
+
+
+class Working:
+    """An stt worker in this process."""
+
+    def __init__(self, bus: Bus, engine: SttEngine, *, patience: Patience | None = None, attempts: int = 3) -> None:
+        transcriber = Transcriber(
+            bus.sessions, engine, VADS, endpointing=Endpointing(), patience=patience or Patience(), attempts=attempts
+        )
+        self.worker = Worker(bus, "stt", f"stt-{uuid4().hex[:6]}", transcriber.serve, capacity=4)
+        self._running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._running = asyncio.create_task(self.worker.run(drain_s=5))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.drain()
+
+    async def drain(self) -> None:
+        """Ends in good order."""
+        self.worker.drain()
+        if self._running:
+            await asyncio.wait([self._running])
+
+    async def crash(self) -> None:
+        """Ends without handing anything over."""
+        assert self._running
+        self._running.cancel()
+        await asyncio.wait([self._running])

@@ -1,0 +1,306 @@
+"""Microphone audio through a real bus: transcripts, turns, and what stays waiting."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from types import TracebackType
+from typing import Final, Self
+
+import pytest
+import pytest_asyncio
+from integration.stt_worker.hearing import recording, speech
+from integration.stt_worker.talk import Working, talk
+
+from stt_worker.engines.engine import Decoding, RecognitionError
+from stt_worker.engines.instant import InstantEngine
+from stt_worker.engines.pocketsphinx import PocketsphinxEngine
+from stt_worker.transcribe import Patience
+from voicebus.bus.bus import Bus, open_bus
+from voicebus.bus.settings import BusSettings
+from voicebus.contract.audio import AudioSpec
+from voicebus.contract.events import Event, Metric, Stt, User
+from voicebus.contract.mail import UserTurn
+
+QUESTION = "what time is it in new york"
+PCM = AudioSpec(format="pcm16")
+SILENCE = bytes(32_000)
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def engine() -> AsyncIterator[PocketsphinxEngine]:
+    async with PocketsphinxEngine(decoders=2) as opened:
+        yield opened
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # the engine loads its models once
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def bus(bus_settings: BusSettings) -> AsyncIterator[Bus]:
+    async with open_bus(bus_settings) as opened:
+        yield opened
+
+
+def contents(events: list[Event]) -> list[tuple[str, object]]:
+    return [(event.type, event.model_dump(include={"data", "seq", "turn"})) for event in events]
+
+
+async def test_a_question_in_real_time_gives_partials_and_opens_a_turn(bus: Bus, engine: PocketsphinxEngine) -> None:
+    async with Working(bus, engine), talk(bus) as client:
+        await client.start(PCM)
+        await client.say(speech(), real_time=True)
+        assert len({partial.data.text for partial in client.partials}) >= 2
+        await client.say(SILENCE, real_time=True)
+        await client.until_said(QUESTION)
+        stt, user = await client.log()
+        assert isinstance(stt, Stt)
+        assert isinstance(user, User)
+        assert (stt.data.text, stt.data.is_final) == (QUESTION, True)
+        assert stt.data.confidence is not None
+        assert 0.3 < stt.data.confidence <= 1
+        assert stt.data.start_ms == pytest.approx(600, abs=150)
+        assert stt.data.end_ms == pytest.approx(1_870, abs=200)
+        assert (user.data.content, user.data.input) == (QUESTION, "voice")
+        assert stt.turn == user.turn == 1
+        (delivery,) = await client.agent_mail()
+        assert delivery.mail == UserTurn(turn=1, id=user.data.id, content=QUESTION, input="voice")
+        await client.until(lambda heard: any(isinstance(event, Metric) for event in heard))
+        (metric,) = client.metrics
+        assert metric.data.name == "stt_final_ms"
+        assert 500 < metric.data.value < 5_000
+
+
+async def test_a_question_as_fast_as_it_goes(bus: Bus, engine: PocketsphinxEngine) -> None:
+    async with Working(bus, engine), talk(bus) as client:
+        await client.start()
+        await client.say(recording("question"), chunk=65_536)
+        await client.stop()
+        await client.until_said(QUESTION)
+        assert len({partial.data.text for partial in client.partials}) >= 2
+        await client.until_released()
+        assert await client.waiting() == 0
+
+
+async def test_two_sessions_that_speak_at_once_are_both_understood(bus: Bus, engine: PocketsphinxEngine) -> None:
+    async with Working(bus, engine), talk(bus) as one, talk(bus) as other:
+        await one.start()
+        await other.start()
+        await asyncio.gather(
+            one.say(recording("question") + SILENCE, real_time=True),
+            other.say(recording("tokyo-8khz") + SILENCE, chunk=320, real_time=True),
+        )
+        await one.until_said(QUESTION)
+        await other.until_said("what time is it in tokyo")
+
+
+async def test_each_utterance_of_a_stream_opens_a_turn(bus: Bus, engine: PocketsphinxEngine) -> None:
+    async with Working(bus, engine), talk(bus) as client:
+        await client.start()
+        await client.say(recording("two-requests"), chunk=4_096)
+        await client.stop()
+        await client.until_said("what time is it in paris", "please add twenty three and nineteen")
+        assert [event.turn for event in await client.log()] == [1, 1, 2, 2]
+        await client.start()
+        await client.say(recording("good-morning-44khz-stereo"), chunk=4_096)
+        await client.stop()
+        await client.until(lambda heard: len([e for e in heard if isinstance(e, User)]) == 3)
+        assert client.finals[-1].data.text == "good morning"
+
+
+async def test_silence_keeps_the_mailbox_small(bus: Bus) -> None:
+    async with Working(bus, InstantEngine("hello")), talk(bus) as client:
+        await client.start(PCM)
+        for _ in range(60):
+            await client.say(SILENCE, chunk=1_280)
+            await client.until_waiting(60)  # of 25 that make a second
+        await client.say(speech() + SILENCE, chunk=1_280)
+        await client.until_said("hello")
+        (final,) = client.finals
+        assert final.data.start_ms == pytest.approx(60_600, abs=150)
+
+
+async def test_a_stream_without_frames_is_given_back_and_goes_on_later(bus: Bus) -> None:
+    async with Working(bus, InstantEngine("hello"), patience=Patience(idle_s=0.3)), talk(bus) as client:
+        await client.start()
+        await client.say(recording("question")[:40_001], chunk=999)
+        await client.until_said("hello")
+        await client.until_released()
+        assert await client.waiting() == 0
+        await client.say(recording("question")[40_001:], chunk=999)
+        await client.until_said("hello", "hello")
+        assert client.errors == []
+        first, second = client.finals
+        assert first.data.end_ms is not None
+        assert second.data.start_ms is not None
+        assert first.data.end_ms <= 1_250 <= second.data.start_ms + 50
+
+
+async def undisturbed(bus: Bus, engine: PocketsphinxEngine, data: bytes) -> list[tuple[str, object]]:
+    async with Working(bus, engine), talk(bus) as client:
+        await client.start()
+        await client.say(data)
+        await client.stop()
+        await client.until(lambda heard: len([e for e in heard if isinstance(e, User)]) == 2)
+        return [(kind, _without_id(content)) for kind, content in contents(await client.log())]
+
+
+def _without_id(content: object) -> object:
+    assert isinstance(content, dict)
+    return content | {"data": {k: v for k, v in content["data"].items() if k != "id"}}
+
+
+@pytest.mark.parametrize("crashes", [1, 2])
+async def test_another_worker_goes_on_from_the_cut_point_and_nobody_sees_the_difference(
+    bus_settings: BusSettings, engine: PocketsphinxEngine, crashes: int
+) -> None:
+    data = recording("two-requests")
+    async with open_bus(replace(bus_settings, lease_ms=300)) as bus, talk(bus) as client:
+        expected = await undisturbed(bus, engine, data)
+        await client.start()
+        for part in range(crashes):
+            dying = await Working(bus, engine).__aenter__()
+            before = len(client.partials)
+            await client.say(data[part * 60_000 : (part + 1) * 60_000])
+            await client.until(lambda _, before=before: len(client.partials) > before)  # type: ignore[misc]  # a default
+            await dying.crash()
+        async with Working(bus, engine):
+            await client.say(data[crashes * 60_000 :])
+            await client.stop()
+            await client.until(lambda heard: len([e for e in heard if isinstance(e, User)]) == 2)
+            await client.until_released()
+        assert [(kind, _without_id(content)) for kind, content in contents(await client.log())] == expected
+
+
+async def test_a_draining_worker_ends_the_utterance_and_hands_the_next_one_over(
+    bus: Bus, engine: PocketsphinxEngine
+) -> None:
+    data = speech()
+    async with talk(bus) as client:
+        first = await Working(bus, engine).__aenter__()
+        await client.start(PCM)
+        await client.say(data[:40_000])
+        await client.until(lambda _: bool(client.partials))
+        draining = asyncio.create_task(first.drain())
+        await client.say(data[40_000:] + SILENCE)
+        await draining
+        await client.until_said(QUESTION)
+        async with Working(bus, InstantEngine("the next one")):
+            await client.say(data + SILENCE)
+            await client.until_said(QUESTION, "the next one")
+
+
+@pytest.mark.parametrize(
+    ("spec", "data", "code"),
+    [
+        (AudioSpec(format="opus"), b"OggS", "audio_unsupported"),
+        (AudioSpec(format="wav"), b"this is no WAV file at all", "audio_invalid"),
+    ],
+)
+async def test_a_stream_that_cant_be_decoded_is_refused_once_and_the_next_one_is_not(
+    bus: Bus, engine: PocketsphinxEngine, spec: AudioSpec, data: bytes, code: str
+) -> None:
+    async with Working(bus, engine), talk(bus) as client, talk(bus) as neighbour:
+        await neighbour.start()
+        await client.start(spec)
+        for _ in range(5):
+            await client.say(data)
+        await client.stop()
+        await client.start()
+        await client.say(recording("question"))
+        await neighbour.say(recording("question"))
+        await client.until_said(QUESTION)
+        await neighbour.until_said(QUESTION)
+        assert client.errors == [code]
+        assert [event.type for event in await client.log()] == ["error", "stt", "user"]
+        assert neighbour.errors == []
+
+
+async def test_behind_a_hole_the_stream_goes_on(bus: Bus) -> None:
+    async with talk(bus) as client:
+        await client.start(PCM)
+        await client.say(speech(), chunk=9_999)
+        await client.lose_mail(4)
+        async with Working(bus, InstantEngine("hello")):
+            await client.stop()
+            await client.until_said("hello", "hello")
+            await client.until_released()
+        assert client.errors == []
+        assert client.finals[1].data.start_ms == pytest.approx(4 * 9_999 / 32, abs=120)
+
+
+async def test_a_stream_whose_beginning_is_lost_is_refused(bus: Bus) -> None:
+    async with talk(bus) as client:
+        await client.start(PCM)
+        await client.say(speech(), chunk=9_999)
+        await client.lose_mail(0)
+        await client.stop()
+        async with Working(bus, InstantEngine("hello")):
+            await client.until(lambda _: bool(client.errors))
+            await client.start(PCM)
+            await client.say(speech(), chunk=9_999)
+            await client.stop()
+            await client.until_said("hello")
+        assert client.errors == ["audio_invalid"]
+
+
+class Failing:
+    """Understands like another engine, but loses the first utterances."""
+
+    name: Final = "failing"
+    load: Final = 0.0
+
+    def __init__(self, failures: int) -> None:
+        self._failures = failures
+        self.opened = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+    async def open(self) -> Decoding:
+        self.opened += 1
+        if self.opened <= self._failures:
+            raise RecognitionError("lost")
+        return await InstantEngine("hello").open()
+
+
+async def test_a_lost_utterance_is_decoded_again(bus: Bus) -> None:
+    engine = Failing(2)
+    async with Working(bus, engine), talk(bus) as client:
+        await client.start()
+        await client.say(recording("two-requests"))
+        await client.stop()
+        await client.until_said("hello", "hello")
+        assert client.errors == []
+        assert engine.opened == 4
+
+
+async def test_an_utterance_that_is_lost_again_and_again_is_given_up_and_the_next_one_understood(bus: Bus) -> None:
+    engine = Failing(3)
+    async with Working(bus, engine), talk(bus) as client:
+        await client.start()
+        await client.say(recording("two-requests"))
+        await client.stop()
+        await client.until_said("hello")
+        assert [event.type for event in await client.log()] == ["error", "stt", "user"]
+        assert client.errors == ["stt_failed"]
+        (final,) = client.finals
+        assert final.data.start_ms is not None
+        assert final.data.start_ms > 2_500
+        await client.until_released()
+        assert await client.waiting() == 0
+
+
+async def test_a_stream_without_speech_leaves_nothing(bus: Bus) -> None:
+    async with Working(bus, InstantEngine("hello")), talk(bus) as client:
+        await client.start()
+        await client.stop()
+        await client.start()
+        await client.say(recording("noise"))
+        await client.stop()
+        await client.until_released()
+        assert (await client.log(), await client.waiting()) == ([], 0)
