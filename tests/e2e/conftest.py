@@ -1,37 +1,30 @@
-"""A whole stack, as `make run` starts it."""
+"""Two gateways and a worker of each stage, as processes of their own on one Redis."""
 
-import asyncio
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 
 import pytest
-from voicebus_stack.background import Running, running_stack
+from support.processes import RunningGateway, bearer_of, gateway_process, service
 
+from voicebus_client.client import Voicebus
+from voicebus_stack.redis_server import free_port
 
-@contextmanager
-def stack_in_a_thread(log: Path, **options: object) -> Iterator[Running]:
-    """The stack runs on a loop of its own, so that tests of any loop can share it."""
-    loop = asyncio.new_event_loop()
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(loop.run_forever)
-        stack = running_stack(log, **options)  # type: ignore[arg-type]  # passed on as they are
-        try:
-            yield asyncio.run_coroutine_threadsafe(stack.__aenter__(), loop).result(90)
-        finally:
-            asyncio.run_coroutine_threadsafe(stack.__aexit__(None, None, None), loop).result(30)
-            loop.call_soon_threadsafe(loop.stop)
-    loop.close()
+PREFIX = "e2e"
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with stack_in_a_thread(tmp_path_factory.mktemp("stack") / "stack.log") as running:
+def gateways(redis_url: str) -> Iterator[list[RunningGateway]]:
+    shared = {"REDIS_URL": redis_url, "REDIS_PREFIX": PREFIX, "PARTITIONS": "4", "DRAIN_S": "1"}
+    with ExitStack() as stack:
+        running = [stack.enter_context(gateway_process(redis_url, PREFIX)) for _ in range(2)]
+        for stage in ("stt", "agent", "tts"):
+            port = free_port()
+            stack.enter_context(service(f"{stage}_worker", port, **shared, HEALTH_PORT=str(port)))
         yield running
 
 
-@pytest.fixture(scope="session")
-def instant_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with stack_in_a_thread(tmp_path_factory.mktemp("instant") / "stack.log", engines="instant") as running:
-        yield running
+@pytest.fixture
+async def voicebus(gateways: list[RunningGateway]) -> AsyncIterator[Voicebus]:
+    token = bearer_of("alice")["Authorization"].removeprefix("Bearer ")
+    async with Voicebus(gateways[0].url, token) as client:
+        yield client

@@ -43,6 +43,7 @@ class ScriptedGateway:
     ignore_last: bool = False  # the last message before such a cut is not even carried out
     refusals: deque[Refusal] = field(default_factory=deque)
     http_refusals: deque[int] = field(default_factory=deque)
+    early: list[Item] = field(default_factory=list)  # what a hasty gateway says before its welcome
     repeat: bool = False  # every item is sent twice
     hidden: deque[int] = field(default_factory=deque)  # seqs that are left out, one for each connection
     mute: bool = False  # nothing is answered any more
@@ -232,7 +233,7 @@ class _Served:
         gateway, query = self._gateway, self._query
         head, heard = len(gateway.log), len(gateway.speech)
         welcome = {"epoch": gateway.epoch, "seq": head, "speech": heard, "ping_interval_s": gateway.ping_interval_s}
-        out: list[Item] = [{"type": "welcome", "data": welcome}]
+        out: list[Item] = [*gateway.early, {"type": "welcome", "data": welcome}]
         if "after" not in query:
             return out
         seq, n = int(query["after"]), int(query.get("speech", heard))

@@ -188,6 +188,15 @@ async def test_a_token_is_renewed_on_the_open_connection_before_it_expires() -> 
         assert len(gateway.connections) == 1
 
 
+async def test_a_message_before_the_welcome_does_not_break_the_connection() -> None:
+    made = iter(["first", "second"])
+    early = {"type": "token_expiring", "data": {"expires_at": "2026-01-01T00:00:00Z"}}
+    async with ScriptedGateway(early=[early]).serving() as gateway, connecting(gateway, token=lambda: next(made)):
+        await holds(lambda: gateway.received)
+        assert gateway.received == [{"type": "auth", "token": "second"}]
+        assert len(gateway.connections) == 1
+
+
 async def test_a_silent_gateway_is_pinged() -> None:
     options = replace(QUICK, ping_interval_s=0.05)
     async with ScriptedGateway().serving() as gateway, connecting(gateway, options=options):

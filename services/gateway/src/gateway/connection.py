@@ -100,12 +100,18 @@ class Connection:
     # Step ⑦: what the session does.
 
     async def _send_on(self) -> None:
-        await self._welcome(await self._follower.next())
+        """The first batch is welcomed, and each that was read in another epoch than the client knows of."""
+        epoch = None
         while True:
-            await self._send_batch(await self._follower.next())
+            batch = await self._follower.next()
+            if batch.head is not None and batch.head.epoch != epoch:
+                await self._welcome(batch, batch.head, resumed=self._asked is not None or epoch is not None)
+                epoch = batch.head.epoch
+            await self._send_batch(batch)
+            if self._session.status == "ended" and not batch.items:
+                raise Closed(Close.ENDED, "session_ended")
 
-    async def _welcome(self, batch: Batch) -> None:
-        head = batch.head or Position()
+    async def _welcome(self, batch: Batch, head: Position, *, resumed: bool) -> None:
         first = next((item.seq for item in batch.items if isinstance(item, EventItem)), head.seq + 1)
         await self._send(
             events.Welcome(
@@ -115,7 +121,7 @@ class Connection:
                     epoch=head.epoch,
                     seq=head.seq,
                     speech=head.speech,
-                    resumed=self._asked is not None,
+                    resumed=resumed,
                     replayed=head.seq + 1 - first,
                     agent_type=self._agent,
                     mode=self._session.mode,
@@ -125,9 +131,6 @@ class Connection:
             )
         )
         self._welcomed.set()
-        await self._send_batch(batch)
-        if self._session.status == "ended" and not batch.items:
-            raise Closed(Close.ENDED, "session_ended")
 
     async def _send_batch(self, batch: Batch) -> None:
         for gap in batch.gaps:
@@ -225,6 +228,7 @@ class Connection:
         return (await self._bus.sessions.get(self._session_id)).position.seq
 
     async def _watch_token(self) -> None:
+        await self._welcomed.wait()
         warned = False
         while True:
             expires_at = self._caller.expires_at

@@ -69,8 +69,9 @@ class Follower:
                 self._note_sent(batch.items)
                 return batch
             if self._feed.reading:
+                known = self.sent.epoch if self.sent and self._joined else None
                 batch = await self._read()
-                if batch.items or batch.gaps or not self._joined:
+                if batch.items or batch.gaps or batch.head is None or batch.head.epoch != known:
                     self._joined = True
                     return batch
                 continue

@@ -7,7 +7,7 @@ from voicebus.bus.inbox import AudioOpened, Inbox
 from voicebus.contract.commands import AudioStart, AudioStop
 from voicebus.contract.errors import Refused, VoicebusError
 
-TICK_S = 0.02  # frames of so long a time travel together
+TICK_S = 0.04  # frames of so long a time travel together
 _MOST_BYTES = 1_048_576  # that wait for the bus; then the socket is not read
 _ENTRY_BYTES = 131_072
 _OVERLOAD_PATIENCE_S = 10.0
@@ -33,6 +33,7 @@ class Microphone:
         self._changed = asyncio.Condition()
         self._sending = asyncio.Lock()
         self._complained = False
+        self._lost: tuple[str, Refused] | None = None  # a stream that could not go on, and why
 
     async def start(self, command: AudioStart) -> AudioOpened:
         """Opens the stream, or takes it over.
@@ -46,7 +47,7 @@ class Microphone:
         )
         self._complained = False
         if not opened.done:
-            self._stream, self._offset = command.stream, command.offset
+            self._stream, self._offset, self._lost = command.stream, command.offset, None
             await self._acknowledge(command.stream, opened.expected)
         return opened
 
@@ -69,6 +70,8 @@ class Microphone:
             Refused: with the code that the client gets.
         """
         await self._flush()
+        if self._lost is not None and self._lost[0] == command.stream:
+            raise self._lost[1]  # its last bytes were refused: what is behind a gap must not pass for the whole
         if self._stream == command.stream:
             self._stream = None
         return await self._inbox.audio_stop(self._session_id, self._connection, command.stream, command.id)
@@ -88,7 +91,7 @@ class Microphone:
                 try:
                     safe = await self._append(self._stream, data)
                 except Refused as error:
-                    await self._drop_stream()
+                    await self._drop_stream(self._stream, error)
                     await self._complain(error)
                     return
                 async with self._changed:
@@ -108,8 +111,9 @@ class Microphone:
                     raise
             await asyncio.sleep(0.1)
 
-    async def _drop_stream(self) -> None:
+    async def _drop_stream(self, stream: str, error: Refused) -> None:
         async with self._changed:
+            self._lost = (stream, error)
             self._stream = None
             self._complained = True
             self._buffer.clear()

@@ -1,11 +1,10 @@
 """`/ai/ws/{session_id}`: lets a client in, or says by a close code why not."""
 
 from contextlib import suppress
-from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Query, WebSocket
-from pydantic import TypeAdapter, ValidationError
+from fastapi import APIRouter, WebSocket
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from starlette.websockets import WebSocketDisconnect
 
 from gateway import metrics
@@ -24,15 +23,30 @@ _log = structlog.get_logger(__name__)
 _SESSION_ID: TypeAdapter[str] = TypeAdapter(SessionId)
 
 
+class JoinQuery(BaseModel):
+    """What the address of a connection says: where the client stands, and how it wants speech."""
+
+    epoch: str = Field(default="", max_length=64)
+    after: int | None = Field(default=None, ge=0, le=2**53)
+    speech: int | None = Field(default=None, ge=0, le=2**53)
+    audio: AudioForm = "base64"
+
+    def position(self, session: Session) -> Position | None:
+        """Where to go on; None for a client that names no position: it gets what comes from now on."""
+        if self.after is None and self.speech is None:
+            return None
+        heads = session.position
+        return Position(
+            epoch=self.epoch,
+            seq=heads.seq if self.after is None else self.after,
+            speech=heads.speech if self.speech is None else self.speech,
+        )
+
+
 @router.websocket("/ai/ws/{session_id}")
 async def native(
     socket: WebSocket,
     session_id: str,
-    epoch: str = "",
-    after: Annotated[int | None, Query(ge=0)] = None,
-    speech: Annotated[int | None, Query(ge=0)] = None,
-    audio: AudioForm = "base64",
-    token: str | None = None,
 ) -> None:
     """The native dialect. A refusal accepts first: before that, browsers only ever see 1006."""
     gateway = of(socket)
@@ -40,23 +54,30 @@ async def native(
     await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
     try:
         with structlog.contextvars.bound_contextvars(session=session_id):
-            caller = _admit(gateway, socket, token, offered)
+            caller = _admit(gateway, socket, offered)
             session = await _session(gateway, session_id, caller)
-            position = _position(epoch, after, speech, session)
-            await _serve(gateway, socket, session, caller, position, audio)
+            await _serve(gateway, socket, session, caller, _query(socket))
     except VoicebusError as error:
         metrics.closed.labels(error.close_code or Close.INTERNAL).inc()
         with suppress(RuntimeError, WebSocketDisconnect):
             await socket.close(error.close_code or Close.INTERNAL, error.code)
 
 
-def _admit(gateway: Gateway, socket: WebSocket, token: str | None, offered: list[str]) -> Caller:
+def _query(socket: WebSocket) -> JoinQuery:
+    try:
+        return JoinQuery.model_validate(dict(socket.query_params))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise BadRequest("bad_query", f"{first['loc'][0]}: {first['msg']}") from error
+
+
+def _admit(gateway: Gateway, socket: WebSocket, offered: list[str]) -> Caller:
     origin = socket.headers.get("origin")
     if origin is not None and not gateway.settings.allows_origin(origin):
         raise Refused("origin_not_allowed")
     if gateway.drain.started.is_set():
         raise Refused("draining")
-    in_query = token if gateway.settings.token_in_query else None
+    in_query = socket.query_params.get("token") if gateway.settings.token_in_query else None
     return gateway.authenticator.caller(
         bearer(socket.headers.get("authorization")) or from_subprotocols(offered) or in_query
     )
@@ -80,23 +101,8 @@ async def _session(gateway: Gateway, session_id: str, caller: Caller) -> Session
     return session
 
 
-def _position(epoch: str, after: int | None, speech: int | None, session: Session) -> Position | None:
-    """Where the client stands. One that names no position gets what comes from now on."""
-    if after is None and speech is None:
-        return None
-    try:
-        return Position(
-            epoch=epoch,
-            seq=session.position.seq if after is None else after,
-            speech=session.position.speech if speech is None else speech,
-        )
-    except ValidationError as error:
-        raise BadRequest("bad_message", "epoch: not an epoch") from error
-
-
-async def _serve(
-    gateway: Gateway, socket: WebSocket, session: Session, caller: Caller, position: Position | None, audio: AudioForm
-) -> None:
+async def _serve(gateway: Gateway, socket: WebSocket, session: Session, caller: Caller, query: JoinQuery) -> None:
+    position = query.position(session)
     queue_max = gateway.settings.queue_max
     with gateway.drain.client(), metrics.connections.track_inprogress():
         async with following(gateway.bus, gateway.hub, session.session_id, position, queue_max=queue_max) as follower:
@@ -108,7 +114,7 @@ async def _serve(
                 caller,
                 settings=gateway.settings,
                 authenticator=gateway.authenticator,
-                audio=audio,
+                audio=query.audio,
                 asked=position,
                 drain=gateway.drain,
             )

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from voicebus.bus.calls import Calls, make_client
+import redis.asyncio as redis
+
+from voicebus.bus.calls import Calls, Link, make_pool
 from voicebus.bus.inbox import Inbox
 from voicebus.bus.log import Log
 from voicebus.bus.sessions import Sessions
@@ -52,10 +54,10 @@ async def open_bus(settings: BusSettings) -> AsyncIterator[Bus]:
     """
     keys = Keys(settings.prefix, settings.partitions)
     publish = "PUBLISH"
-    writing = make_client(settings.redis_url, socket_timeout_s=5.0)
-    listening = make_client(settings.redis_url, socket_timeout_s=None)
-    calls = Calls(writing, deadline_s=settings.deadline_s)
-    subscriptions = Subscriptions(listening, calls, prefix=settings.prefix)
+    pool = make_pool(settings.redis_url)
+    link = Link(pool)
+    calls = Calls(link, deadline_s=settings.deadline_s)
+    subscriptions = Subscriptions(redis.Redis(connection_pool=pool), calls, prefix=settings.prefix)
     bus = Bus(
         settings=settings,
         keys=keys,
@@ -77,8 +79,8 @@ async def open_bus(settings: BusSettings) -> AsyncIterator[Bus]:
                     task.cancel()
     finally:
         await subscriptions.close()
-        await writing.aclose()
-        await listening.aclose()
+        await link.close()
+        await pool.aclose()
 
 
 async def _check_layout(calls: Calls, keys: Keys) -> None:

@@ -19,6 +19,7 @@ from redis.exceptions import (
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
+    ResponseError,
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as Disconnected
@@ -41,16 +42,53 @@ _MOST = 512  # calls in one pipeline
 _PAUSES_S = (0.0, 0.02, 0.1, 0.25, 0.5)
 
 
-def make_client(url: str, *, socket_timeout_s: float | None) -> redis.Redis:
-    """A client that never retries by itself. Without a time-out it is for reading published messages only."""
-    return redis.Redis.from_url(
+_ANSWER_S = 5.0  # a server that takes longer for a pipeline is taken for dead
+
+
+def make_pool(url: str) -> redis.ConnectionPool:
+    """Connections that never retry by themselves and never time out: who uses one says how long it waits."""
+    return redis.ConnectionPool.from_url(
         url,
         protocol=2,
         retry=Retry(NoBackoff(), 0),
-        socket_timeout=socket_timeout_s,
+        socket_timeout=None,
         socket_connect_timeout=2.0,
         health_check_interval=0,
     )
+
+
+class Link:
+    """One connection, used by one task: sends commands together and reads their replies."""
+
+    def __init__(self, pool: redis.ConnectionPool) -> None:
+        self._connection = pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+
+    async def exchange(self, commands: Sequence[tuple[Arg, ...]]) -> list[Any]:
+        """The replies in order; a command's own failure is its reply, as an exception.
+
+        Raises:
+            ConnectionError, TimeoutError, OSError: of the driver; which commands took effect is not known.
+        """
+        connection = self._connection
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                if not connection.is_connected:
+                    await connection.connect()
+                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                return [await self._reply() for _ in commands]
+        except BaseException:
+            await self.close()  # replies that were not read must not answer other commands
+            raise
+
+    async def _reply(self) -> Any:
+        try:
+            return await self._connection.read_response()
+        except ResponseError as error:
+            return error
+
+    async def close(self) -> None:
+        """Closes the connection; the next exchange opens it again."""
+        await self._connection.disconnect(nowait=True)
 
 
 @dataclass(slots=True)
@@ -87,8 +125,8 @@ def _demoted(reply: Any) -> bool:
 class Calls:
     """Collects calls and sends them. `run` must be running."""
 
-    def __init__(self, client: redis.Redis, *, deadline_s: float) -> None:
-        self._client = client
+    def __init__(self, link: Link, *, deadline_s: float) -> None:
+        self._link = link
         self._deadline_s = deadline_s
         self._waiting: list[_Call] = []
         self._some = asyncio.Event()
@@ -146,10 +184,7 @@ class Calls:
 
     async def _try(self, batch: list[_Call]) -> list[_Call]:
         """Sends the calls and settles those that were answered; returns those to send again, in order."""
-        pipeline = self._client.pipeline(transaction=False)
-        for call in batch:
-            pipeline.execute_command(*call.command)
-        replies = await pipeline.execute(raise_on_error=False)
+        replies = await self._link.exchange([call.command for call in batch])
         again = []
         missing = False
         for call, reply in zip(batch, replies, strict=True):
@@ -167,7 +202,4 @@ class Calls:
         return again
 
     async def _load(self) -> None:
-        pipeline = self._client.pipeline(transaction=False)
-        for name in SCRIPTS:
-            pipeline.execute_command("SCRIPT LOAD", source(name))
-        await pipeline.execute()
+        await self._link.exchange([("SCRIPT", "LOAD", source(name)) for name in SCRIPTS])

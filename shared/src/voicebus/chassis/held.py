@@ -1,7 +1,7 @@
 """A session's stage in the hands of this worker."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from voicebus.bus.stages import Lease
@@ -13,8 +13,9 @@ T = TypeVar("T")
 class Held:
     """A lease, and what the worker hears about its session meanwhile."""
 
-    def __init__(self, lease: Lease, draining: asyncio.Event) -> None:
+    def __init__(self, lease: Lease, draining: asyncio.Event, load: Callable[[], float] = lambda: 0.0) -> None:
         self.lease = lease
+        self.load = load  # of the worker: 0 is idle, 1 is full
         self.session_id = lease.session_id
         self.task: asyncio.Task[None] | None = None
         self._draining = draining

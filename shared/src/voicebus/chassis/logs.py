@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import structlog
+from structlog.processors import ExceptionRenderer
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
 
@@ -22,11 +24,17 @@ def configure_logs(service: str, *, level: str = "info", output: Literal["auto",
         structlog.processors.StackInfoRenderer(),
     ]
     renderer: Processor = (
-        structlog.dev.ConsoleRenderer(pad_event_to=24, colors=sys.stderr.isatty() or output == "console")
+        structlog.dev.ConsoleRenderer(
+            pad_event_to=24,
+            colors=sys.stderr.isatty() or output == "console",
+            exception_formatter=structlog.dev.plain_traceback,
+        )
         if console
         else structlog.processors.JSONRenderer()
     )
-    last: list[Processor] = [renderer] if console else [structlog.processors.dict_tracebacks, renderer]
+    # No local variables: they hold tokens and what people said.
+    tracebacks = ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+    last: list[Processor] = [renderer] if console else [tracebacks, renderer]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),

@@ -10,7 +10,7 @@ from voicebus.chassis.worker import Serve
 from voicebus.contract.keys import Stage
 
 Handle = Callable[[Held, Delivery], Awaitable[None]]  # moves the cursor past the mail in its last emission
-LINGER_S = 1.0  # an idle stage is kept so long, for what comes next
+LINGER_S = 10.0  # an idle stage is kept so long by an idle worker, a busy one gives it back sooner
 
 
 def mail_by_mail(stage: Stage, handle: Handle) -> Serve:
@@ -20,7 +20,7 @@ def mail_by_mail(stage: Stage, handle: Handle) -> Serve:
         while not held.draining:
             delivery = await held.lease.next()
             if delivery is None:
-                if not await held.wait(LINGER_S) and await held.lease.release():
+                if not await held.wait(LINGER_S * (1 - held.load())) and await held.lease.release():
                     return
                 continue
             outcome, began = "failed", time.perf_counter()

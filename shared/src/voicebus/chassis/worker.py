@@ -122,7 +122,7 @@ class Worker:
         await asyncio.sleep(self.load * _DELAY_AT_FULL_LOAD_S)
         for lease in await asyncio.gather(*(self._stages.lease(session_id) for session_id in wanted)):
             if lease is not None:
-                held = Held(lease, self.draining)
+                held = Held(lease, self.draining, lambda: self.load)
                 self._held[lease.session_id] = held
                 held.task = group.create_task(self._own(held, lease))
         metrics.sessions_held.labels(self._stage).set(len(self._held))

@@ -10,6 +10,7 @@ class Close(IntEnum):
     TOO_BIG = 1009
     INTERNAL = 1011
     DRAINING = 1012
+    BAD_QUERY = 4400
     NO_SESSION = 4001
     ORIGIN = 4003
     TOKEN = 4401

@@ -14,7 +14,7 @@ class Position(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    epoch: str = Field(default="", pattern=r"^[0-9a-f]{0,40}$")
+    epoch: str = ""
     seq: int = Field(default=0, ge=0)
     speech: int = Field(default=0, ge=0)
 

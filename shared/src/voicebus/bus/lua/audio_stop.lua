@@ -1,11 +1,11 @@
 -- Ends the open microphone stream.
 -- KEYS: 1 session, 2 mail:stt, 3 ready:stt, 4 seen
 -- ARGV: 3 message id, 4 its digest, 5 connection, 6 stream
--- Replies: {'ok', seq} | {'conflict', seq} | {'taken'} | {'closed'} | {'gone'} | {'ended'}
+-- Replies: {'ok', seq} | {'repeated', seq} | {'conflict', seq} | {'taken'} | {'closed'} | {'gone'} | {'ended'}
 local no = refusal()
 if no then return no end
 local known = seen(KEYS[4], ARGV[3], ARGV[4])
-if known and known[1] == 'conflict' then return known end
+if known then return known end
 if get('audio.stream') ~= ARGV[6] then
   if get('audio.closed') == ARGV[6] then return { 'ok', number('seq') } end
   return { 'closed' }
