@@ -6,6 +6,7 @@ import secrets
 import signal
 import sys
 import tempfile
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -48,15 +49,15 @@ async def running_stack(
             stderr=asyncio.subprocess.STDOUT,
             env=dict(os.environ) | {"JWT_SECRET": secret, "PYTHONUNBUFFERED": "1"},
         )
-        ready = asyncio.Event()
-        copying = asyncio.create_task(_copy(process, log, ready))
+        ready, last_words = asyncio.Event(), deque[str](maxlen=12)
+        copying = asyncio.create_task(_copy(process, log, ready, last_words))
         try:
             await _wait_ready(ready, copying, timeout_s)
             if not ready.is_set():
-                raise StackFailed(f"the stack did not start; see {log}")
+                raise StackFailed("\n".join((f"the stack did not start; {log} ends with", *last_words)))
             yield Running(f"http://127.0.0.1:{port}", make_token(secret, "demo"))
         finally:
-            if process.returncode is None:
+            if not copying.done():
                 process.send_signal(signal.SIGTERM)
             await copying
             await process.wait()
@@ -68,7 +69,9 @@ async def _wait_ready(ready: asyncio.Event, copying: asyncio.Task[None], timeout
     waiting.cancel()
 
 
-async def _copy(process: asyncio.subprocess.Process, log: Path, ready: asyncio.Event) -> None:
+async def _copy(process: asyncio.subprocess.Process, log: Path, ready: asyncio.Event, last_words: deque[str]) -> None:
+    """Copies the output to the file; `last_words` are those before the first process stopped."""
+    stopping = False
     assert process.stdout is not None  # noqa: S101 - it was asked for
     with log.open("wb") as file:
         async for line in process.stdout:
@@ -76,3 +79,6 @@ async def _copy(process: asyncio.subprocess.Process, log: Path, ready: asyncio.E
             file.flush()
             if b"| ready after" in line:
                 ready.set()
+            stopping = stopping or b" stopped (rc=" in line
+            if not stopping:
+                last_words.append(line.decode(errors="replace").rstrip())

@@ -24,8 +24,7 @@ def supervise(stack: Stack) -> int:
         "voicebus_stack.ready",
         "--url",
         stack.url,
-        "--secret",
-        stack.secret,
+        f"--secret={stack.secret}",
         "--ports",
         *ports,
     ]

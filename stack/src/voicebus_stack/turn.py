@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 from voicebus_client.connection import Connection
+from voicebus_client.errors import VoicebusError
 from voicebus_client.events import Event
 from voicebus_stack.question import Question
 
@@ -100,9 +101,12 @@ async def speak(connection: Connection, question: Question, *, stop_at_once: boo
     With `stop_at_once` the microphone is closed behind the last voiced frame, so that no endpointing is awaited.
     """
     turn = Turn(time.monotonic())
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_feed(connection, question, turn, stop_at_once=stop_at_once))
-        tasks.create_task(watch(connection, turn))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_feed(connection, question, turn, stop_at_once=stop_at_once))
+            tasks.create_task(watch(connection, turn))
+    except* (TurnFailed, VoicebusError) as group:
+        raise TurnFailed(str(group.exceptions[0])) from group
     return turn
 
 

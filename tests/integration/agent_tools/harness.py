@@ -25,7 +25,6 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
     Raises:
         TimeoutError: it does not within 20 s.
-
     """
     async with asyncio.timeout(DEADLINE_S):
         while not condition():  # noqa: ASYNC110 - what is awaited happens in other processes
@@ -47,8 +46,8 @@ async def toolset(*servers: ServerConfig, timeout_s: float = 15, ready_within_s:
         yield tools
 
 
-async def call(tools: Toolset, tool: str, cancel: asyncio.Event | None = None, /, **arguments: Any) -> ToolOutcome:
-    return await tools.call(tool, arguments, sub="ada", session_id="s1", call_id="c1", cancel=cancel)
+async def call(tools: Toolset, tool: str, /, **arguments: Any) -> ToolOutcome:
+    return await tools.call(tool, arguments, sub="ada", session_id="s1", call_id="c1")
 
 
 class HttpProcess:

@@ -12,64 +12,12 @@ from integration.agent_tools.harness import (
     call,
     eventually,
     lines,
-    now,
     pid,
     stdio,
     toolset,
 )
 
 from agent_worker.tools.config import ServerOptions, StdioServer, ToolOptions
-
-
-async def test_tools_are_listed_with_their_descriptions_schemas_and_annotations(tmp_path: Path) -> None:
-    async with toolset(stdio(tmp_path)) as tools:
-        definitions = {definition.name: definition for definition in tools.definitions()}
-        put = definitions["put"]
-        assert put.description == "Idempotent: the first call is kept back, later ones answer at once."
-        assert put.parameters_json_schema["required"] == ["text"]
-        assert put.metadata == {
-            "server": "tools",
-            "tool": "put",
-            "title": None,
-            "annotations": {"idempotentHint": True},
-        }
-        assert (tools.annotations("add").read_only, tools.annotations("add").idempotent) == (True, False)
-        assert (tools.annotations("put").read_only, tools.annotations("put").idempotent) == (False, True)
-        assert not tools.annotations("note").repeatable
-        assert not tools.annotations("no such tool").repeatable
-
-
-async def test_results_come_as_text_or_structured_json(tmp_path: Path) -> None:
-    async with toolset(stdio(tmp_path)) as tools:
-        added = await call(tools, "add", a=20, b=3)
-        assert (added.content, added.outcome, added.is_error) == (23, "ok", False)
-        assert added.duration_ms > 0
-        assert (await call(tools, "weather", city="Oslo")).content == {"city": "Oslo", "celsius": 21.5}
-        assert (await call(tools, "everything")).content == (
-            "see for yourself\n[image, image/png, 3 bytes]\n[audio, audio/wav, 6 bytes]\n"
-            "[link to file:///notes.txt: notes, what was said]"
-        )
-
-
-async def test_a_failing_tool_and_wrong_arguments_are_errors_with_the_servers_words(tmp_path: Path) -> None:
-    async with toolset(stdio(tmp_path)) as tools:
-        failed = await call(tools, "fail")
-        assert (failed.outcome, failed.is_error) == ("error", True)
-        wrong = await call(tools, "add", a=1, b="many")
-        assert wrong.outcome == "error"
-        assert "valid integer" in str(wrong.content)
-        unknown = await call(tools, "subtract")
-        assert unknown.outcome == "error"
-        assert "add" in str(unknown.content)
-
-
-async def test_the_server_learns_for_whom_and_in_which_session_it_works(tmp_path: Path) -> None:
-    async with toolset(stdio(tmp_path)) as tools:
-        assert (await call(tools, "who")).content == {
-            "voicebus/sub": "ada",
-            "voicebus/session_id": "s1",
-            "voicebus/call_id": "c1",
-        }
 
 
 async def test_a_child_gets_a_minimal_environment_and_what_is_configured(tmp_path: Path) -> None:
@@ -82,14 +30,6 @@ async def test_a_child_gets_a_minimal_environment_and_what_is_configured(tmp_pat
     assert "'GREETING'" in words
     assert "'PATH'" in words
     assert "VOICEBUS_TEST_SECRET" not in words
-
-
-async def test_a_huge_result_is_cut_and_says_so(tmp_path: Path) -> None:
-    async with toolset(stdio(tmp_path)) as tools:
-        text = str((await call(tools, "huge", size=3_000_000)).content)
-        assert len(text) <= 64 * 1024
-        assert text.startswith("xxxx")
-        assert text.endswith("[cut off: 3000000 bytes, the first 65536 at most are shown]")
 
 
 async def test_a_server_killed_in_mid_call_has_its_idempotent_calls_made_again_and_the_others_unknown(
@@ -134,19 +74,7 @@ async def test_a_call_without_an_answer_ends_at_its_time_out_and_is_cancelled_at
         assert (await call(tools, "add", a=2, b=2)).content == 4
 
 
-async def test_cancelling_reaches_the_server_and_gives_an_outcome(tmp_path: Path) -> None:
-    cancel = asyncio.Event()
-    async with toolset(stdio(tmp_path)) as tools, asyncio.TaskGroup() as tasks:
-        noted = tasks.create_task(call(tools, "note", cancel, text="stop me"))
-        await eventually(lambda: lines(tmp_path / "notes") == ["stop me"])
-        began = now()
-        cancel.set()
-        assert (await noted).outcome == "cancelled"
-        assert now() - began < 1
-        await eventually(lambda: lines(tmp_path / "cancelled") == ["stop me"])
-
-
-async def test_cancelling_the_calling_task_reaches_the_server_too(tmp_path: Path) -> None:
+async def test_cancelling_the_caller_cancels_the_call_at_the_server(tmp_path: Path) -> None:
     async with toolset(stdio(tmp_path)) as tools:
         task = asyncio.create_task(call(tools, "note", text="leave"))
         await eventually(lambda: lines(tmp_path / "notes") == ["leave"])
@@ -173,7 +101,7 @@ async def test_a_server_of_the_handshake_era_works_and_its_noise_on_stdout_does_
 
 
 async def test_a_server_that_hangs_is_started_anew_once_a_call_timed_out(tmp_path: Path) -> None:
-    options = ServerOptions(timeout_s=0.3, connect_timeout_s=2)
+    options = ServerOptions(timeout_s=0.3, connect_timeout_s=4)
     async with toolset(stdio(tmp_path, voicebus=options)) as tools:
         stuck = pid(await call(tools, "whoami"))
         os.kill(stuck, signal.SIGSTOP)

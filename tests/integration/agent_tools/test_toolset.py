@@ -49,6 +49,6 @@ async def test_what_the_configuration_says_about_a_tool_goes_before_its_annotati
 
 
 async def test_the_toolbox_is_used_without_a_configuration() -> None:
-    async with toolset(*default_servers()) as tools:
+    async with toolset(*default_servers({})) as tools:
         assert tools.status()[0].up
         assert len(tools.definitions()) >= 3

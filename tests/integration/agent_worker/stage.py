@@ -108,7 +108,11 @@ class Conversation:
     async def sentences(self) -> list[dict[str, Any]]:
         """What was mailed to TTS, with its response."""
         entries = await self.bus.calls.command("XRANGE", self.bus.keys.of(self.session_id).mail("tts"), "-", "+")
-        return [json.loads(fields[b"d"]) for _, fields in entries]
+        found = [
+            fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
+            for _, fields in entries
+        ]
+        return [json.loads(fields[b"d"]) for fields in found]
 
 
 async def converse(bus: Bus, mode: Mode = "text", **fields: Any) -> Conversation:

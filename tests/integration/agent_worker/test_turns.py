@@ -249,6 +249,17 @@ async def test_a_model_that_does_not_answer_ends_the_turn_with_an_error_and_the_
     ]
 
 
+async def test_of_an_answer_that_fails_in_its_middle_no_half_sentence_is_spoken(bus: Bus) -> None:
+    talk = await converse(bus, "voice")
+    breaking = Scripted(lambda _: ["Half. An", 0.05, " answer", ModelAPIError("m", "reset")])
+    async with no_tools() as tools, agent(bus, breaking, tools, agent_model_attempts=1):
+        await talk.say("hello")
+        events = await talk.until("error")
+    assert seen(events)[1:] == [("text", "Half. An answer"), ("error", "model_unavailable")]
+    assert [sentence["text"] for sentence in await talk.sentences()] == ["Half."]
+    assert [entry.assistant for entry in await talk.history()] == ["Half. An answer"]
+
+
 async def test_a_silent_model_ends_the_turn_at_its_time_out(bus: Bus) -> None:
     talk = await converse(bus)
     scripted = Scripted(lambda _: [30.0, "late"])

@@ -11,7 +11,7 @@ from integration.stt_worker.hearing import pieces
 from support.sessions import events_of, open_session
 
 from stt_worker.engines.engine import SttEngine
-from stt_worker.transcribe import Patience, Transcriber
+from stt_worker.transcribe import Transcriber
 from stt_worker.utterance import Endpointing
 from stt_worker.vad import VadPool
 from voicebus.bus.bus import Bus
@@ -80,6 +80,11 @@ class Talk:
     def partials(self) -> list[Stt]:
         return [event for event in self.heard if isinstance(event, Stt) and not event.data.is_final]
 
+    def speaks_in(self, utterance: int) -> bool:
+        """Whether something was understood of the first or second utterance of `two-requests`."""
+        starts = [partial.data.start_ms or 0 for partial in self.partials]
+        return any((start < 2_500) == (utterance == 1) for start in starts)
+
     @property
     def finals(self) -> list[Stt]:
         return [event for event in self.heard if isinstance(event, Stt) and event.data.is_final]
@@ -103,7 +108,7 @@ class Talk:
     async def until_waiting(self, most: int, *, timeout_s: float = 10.0) -> int:
         """Waits until no more mail than this waits; returns how much does."""
         async with asyncio.timeout(timeout_s):
-            while (waiting := await self.waiting()) > most:
+            while (waiting := await self.waiting()) > most:  # noqa: ASYNC110 - Redis tells nobody
                 await asyncio.sleep(0.01)
         return waiting
 
@@ -143,15 +148,14 @@ async def talk(bus: Bus) -> AsyncIterator[Talk]:
 class Working:
     """An stt worker in this process."""
 
-    def __init__(self, bus: Bus, engine: SttEngine, *, patience: Patience | None = None, attempts: int = 3) -> None:
-        transcriber = Transcriber(
-            bus.sessions, engine, VADS, endpointing=Endpointing(), patience=patience or Patience(), attempts=attempts
-        )
+    def __init__(self, bus: Bus, engine: SttEngine, *, idle_s: float = 5.0, drain_s: float = 5.0) -> None:
+        transcriber = Transcriber(bus.sessions, engine, VADS, endpointing=Endpointing(), idle_s=idle_s, attempts=3)
         self.worker = Worker(bus, "stt", f"stt-{uuid4().hex[:6]}", transcriber.serve, capacity=4)
+        self._drain_s = drain_s
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._running = asyncio.create_task(self.worker.run(drain_s=5))
+        self._running = asyncio.create_task(self.worker.run(drain_s=self._drain_s))
         return self
 
     async def __aexit__(

@@ -21,7 +21,7 @@ from integration.stt_worker.hearing import (
 
 from stt_worker.audio import Checkpoint
 from stt_worker.engines.engine import RecognitionError
-from stt_worker.engines.instant import InstantEngine
+from stt_worker.engines.instant import InstantDecoding, InstantEngine
 from stt_worker.engines.pocketsphinx import PocketsphinxEngine
 from stt_worker.listen import Final, Heeded, Listener, Partial, Silence, SpeechHeard
 from stt_worker.utterance import Endpointing
@@ -95,6 +95,36 @@ async def test_two_streams_at_once_do_not_mix(engine: PocketsphinxEngine, vads: 
     files = [recording("question"), recording("two-requests")]
     alone = [await heeded(engine, vads, data, size=640) for data in files]
     assert await asyncio.gather(*(heeded(engine, vads, data, size=640) for data in files)) == alone
+
+
+class Recording(InstantEngine):
+    """Keeps the audio that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__("hello")
+        self.audio: list[bytes] = []
+
+    async def open(self) -> InstantDecoding:
+        self.audio.append(b"")
+        decoding = await super().open()
+        feed = decoding.feed
+
+        async def keep(pcm: bytes) -> str:
+            self.audio[-1] += pcm
+            return await feed(pcm)
+
+        decoding.feed = keep  # type: ignore[method-assign]  # listens in
+        return decoding
+
+
+@pytest.mark.parametrize("stop_at", [28_000, 33_333, 50_000])
+async def test_the_recogniser_hears_the_utterance_up_to_its_last_sample(vads: VadPool, stop_at: int) -> None:
+    engine = Recording()
+    data = recording("question")[:stop_at]
+    assert finals(await heeded(engine, vads, data, size=640)) == ["hello"]
+    (audio,) = engine.audio
+    assert len(audio) > 6_000
+    assert data[: stop_at // 2 * 2].endswith(audio)
 
 
 async def test_what_is_not_understood_is_silence(vads: VadPool) -> None:

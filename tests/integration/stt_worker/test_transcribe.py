@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
@@ -14,7 +15,6 @@ from integration.stt_worker.talk import Working, talk
 from stt_worker.engines.engine import Decoding, RecognitionError
 from stt_worker.engines.instant import InstantEngine
 from stt_worker.engines.pocketsphinx import PocketsphinxEngine
-from stt_worker.transcribe import Patience
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.settings import BusSettings
 from voicebus.contract.audio import AudioSpec
@@ -48,9 +48,9 @@ def contents(events: list[Event]) -> list[tuple[str, object]]:
 async def test_a_question_in_real_time_gives_partials_and_opens_a_turn(bus: Bus, engine: PocketsphinxEngine) -> None:
     async with Working(bus, engine), talk(bus) as client:
         await client.start(PCM)
-        await client.say(speech(), real_time=True)
-        assert len({partial.data.text for partial in client.partials}) >= 2
-        await client.say(SILENCE, real_time=True)
+        await client.say(speech()[:48_000], real_time=True)
+        await client.until(lambda _: len({partial.data.text for partial in client.partials}) >= 2)
+        await client.say(speech()[48_000:] + SILENCE, real_time=True)
         await client.until_said(QUESTION)
         stt, user = await client.log()
         assert isinstance(stt, Stt)
@@ -67,7 +67,7 @@ async def test_a_question_in_real_time_gives_partials_and_opens_a_turn(bus: Bus,
         await client.until(lambda heard: any(isinstance(event, Metric) for event in heard))
         (metric,) = client.metrics
         assert metric.data.name == "stt_final_ms"
-        assert 500 < metric.data.value < 5_000
+        assert 0 < metric.data.value < 20_000
 
 
 async def test_a_question_as_fast_as_it_goes(bus: Bus, engine: PocketsphinxEngine) -> None:
@@ -120,7 +120,7 @@ async def test_silence_keeps_the_mailbox_small(bus: Bus) -> None:
 
 
 async def test_a_stream_without_frames_is_given_back_and_goes_on_later(bus: Bus) -> None:
-    async with Working(bus, InstantEngine("hello"), patience=Patience(idle_s=0.3)), talk(bus) as client:
+    async with Working(bus, InstantEngine("hello"), idle_s=0.3), talk(bus) as client:
         await client.start()
         await client.say(recording("question")[:40_001], chunk=999)
         await client.until_said("hello")
@@ -135,10 +135,13 @@ async def test_a_stream_without_frames_is_given_back_and_goes_on_later(bus: Bus)
         assert first.data.end_ms <= 1_250 <= second.data.start_ms + 50
 
 
-async def undisturbed(bus: Bus, engine: PocketsphinxEngine, data: bytes) -> list[tuple[str, object]]:
-    async with Working(bus, engine), talk(bus) as client:
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def undisturbed(redis_url: str, engine: PocketsphinxEngine) -> list[tuple[str, object]]:
+    """The log of `two-requests`, transcribed by one worker from its start to its end."""
+    settings = BusSettings(redis_url=redis_url, prefix=f"t{uuid4().hex[:8]}", partitions=4)
+    async with open_bus(settings) as bus, Working(bus, engine), talk(bus) as client:
         await client.start()
-        await client.say(data)
+        await client.say(recording("two-requests"))
         await client.stop()
         await client.until(lambda heard: len([e for e in heard if isinstance(e, User)]) == 2)
         return [(kind, _without_id(content)) for kind, content in contents(await client.log())]
@@ -149,26 +152,59 @@ def _without_id(content: object) -> object:
     return content | {"data": {k: v for k, v in content["data"].items() if k != "id"}}
 
 
-@pytest.mark.parametrize("crashes", [1, 2])
+@pytest.mark.parametrize("crash_in", [[1, 1], [2], [1, 2]], ids=str)
 async def test_another_worker_goes_on_from_the_cut_point_and_nobody_sees_the_difference(
-    bus_settings: BusSettings, engine: PocketsphinxEngine, crashes: int
+    bus_settings: BusSettings,
+    engine: PocketsphinxEngine,
+    undisturbed: list[tuple[str, object]],
+    crash_in: list[int],
 ) -> None:
+    """`crash_in` are the utterances in which the worker dies."""
     data = recording("two-requests")
     async with open_bus(replace(bus_settings, lease_ms=300)) as bus, talk(bus) as client:
-        expected = await undisturbed(bus, engine, data)
         await client.start()
-        for part in range(crashes):
+        said = 0
+        for utterance in crash_in:
             dying = await Working(bus, engine).__aenter__()
-            before = len(client.partials)
-            await client.say(data[part * 60_000 : (part + 1) * 60_000])
-            await client.until(lambda _, before=before: len(client.partials) > before)  # type: ignore[misc]  # a default
+            client.heard.clear()
+            until = 130_001 if utterance == 2 else 50_001
+            await client.say(data[said:until], chunk=7_001)
+            said = until
+            await client.until(lambda _, utterance=utterance: client.speaks_in(utterance))  # type: ignore[misc]  # a default
             await dying.crash()
         async with Working(bus, engine):
-            await client.say(data[crashes * 60_000 :])
+            await client.say(data[said:], chunk=7_001)
             await client.stop()
-            await client.until(lambda heard: len([e for e in heard if isinstance(e, User)]) == 2)
             await client.until_released()
-        assert [(kind, _without_id(content)) for kind, content in contents(await client.log())] == expected
+        assert [(kind, _without_id(content)) for kind, content in contents(await client.log())] == undisturbed
+
+
+async def test_what_lies_behind_a_final_in_the_same_mail_is_not_lost_with_the_worker(
+    bus_settings: BusSettings,
+) -> None:
+    async with open_bus(replace(bus_settings, lease_ms=300)) as bus, talk(bus) as client:
+        await client.start()
+        await client.say(recording("two-requests"), chunk=200_000)
+        await client.stop()
+        dying = await Working(bus, Halting(at=2)).__aenter__()
+        await client.until_said("hello")
+        await dying.crash()
+        async with Working(bus, InstantEngine("hello")):
+            await client.until_said("hello", "hello")
+            await client.until_released()
+        assert client.errors == []
+
+
+async def test_a_worker_that_cant_end_an_utterance_in_time_hands_it_over_all_the_same(bus: Bus) -> None:
+    async with talk(bus) as client:
+        engine = Halting(at=1)
+        draining = await Working(bus, engine, drain_s=0.1).__aenter__()
+        await client.start()
+        await client.say(recording("question"))
+        await engine.halted.wait()
+        await draining.drain()
+        async with asyncio.timeout(bus.settings.lease_ms / 1000 / 2), Working(bus, InstantEngine("hello")):
+            await client.until_said("hello")
 
 
 async def test_a_draining_worker_ends_the_utterance_and_hands_the_next_one_over(
@@ -241,6 +277,33 @@ async def test_a_stream_whose_beginning_is_lost_is_refused(bus: Bus) -> None:
             await client.stop()
             await client.until_said("hello")
         assert client.errors == ["audio_invalid"]
+
+
+class Halting:
+    """Understands "hello" in each utterance, but never begins number `at`."""
+
+    name: Final = "halting"
+    load: Final = 0.0
+
+    def __init__(self, *, at: int) -> None:
+        self._at = at
+        self._opened = 0
+        self.halted = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+    async def open(self) -> Decoding:
+        self._opened += 1
+        if self._opened == self._at:
+            self.halted.set()
+            await asyncio.Event().wait()
+        return await InstantEngine("hello").open()
 
 
 class Failing:

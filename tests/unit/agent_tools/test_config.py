@@ -155,5 +155,10 @@ def test_a_file_that_is_missing_or_no_json_says_so(tmp_path: Path) -> None:
 
 
 def test_without_a_file_our_toolbox_is_used() -> None:
-    (toolbox,) = default_servers()
-    assert toolbox == StdioServer(name="toolbox", command=sys.executable, args=("-m", "agent_worker.toolbox"))
+    (toolbox,) = default_servers({"TOOLBOX_CATALOGUE": "c.json", "AGENT_API_KEY": "s3cret"})
+    assert toolbox == StdioServer(
+        name="toolbox",
+        command=sys.executable,
+        args=("-m", "agent_worker.toolbox"),
+        env={"TOOLBOX_CATALOGUE": "c.json"},
+    )

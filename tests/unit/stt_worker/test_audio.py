@@ -79,6 +79,20 @@ def test_a_wav_streams_encoding_is_not_known_at_its_start() -> None:
     assert Checkpoint.at_start(AudioSpec(format="pcm16", sample_rate=8_000)).encoding == encoding(rate=8_000)
 
 
+@given(st.integers(45, 10_000))
+def test_behind_a_hole_decoding_begins_at_a_whole_frame(offset: int) -> None:
+    stereo = Encoding(sample_type="s24", rate=48_000, channels=2, start=44)
+    begins = Checkpoint.behind_hole(stereo, offset).offset
+    assert (begins - 44) % 6 == 0
+    assert offset <= begins < offset + 6
+
+
+def test_behind_a_hole_without_the_header_nothing_can_be_decoded() -> None:
+    with pytest.raises(BadRequest) as caught:
+        Checkpoint.behind_hole(None, 100)
+    assert caught.value.code == "audio_invalid"
+
+
 @given(
     st.builds(
         Checkpoint,

@@ -37,7 +37,8 @@ async def work(settings: AgentSettings) -> None:
         settings.tool_servers(), timeout_s=settings.agent_tool_timeout_s, ready_within_s=settings.agent_tools_ready_s
     )
     async with model, toolset as tools, open_bus(settings.bus()) as bus:
-        _log.info("agent_ready", model=model.model_name, tools=[definition.name for definition in tools.definitions()])
+        servers = {status.name: status.error or f"{status.tools} tools" for status in tools.status()}
+        _log.info("agent_ready", model=model.model_name, tool_servers=servers)
         means = Means(model, tools, settings, instructions, explainer(model))
         serve = mail_by_mail("agent", Responder(bus, means).handle)
         await run_worker(bus, "agent", serve, settings=settings, capacity=settings.agent_sessions)

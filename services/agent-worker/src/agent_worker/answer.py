@@ -19,6 +19,8 @@ from voicebus.contract.mail import Sentence
 from voicebus.contract.sessions import Session
 
 FLUSH_EVERY_S: Final = 0.02
+SETTLE_S: Final = 0.001  # a model that ends so soon has its whole answer in one write
+ANNOUNCE_AFTER_S: Final = 0.005  # a model that answers sooner has its thinking and its words in one write
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,11 @@ class Answer:
             LeaseLost: another worker may own the stage.
             TurnCancelled: the turn was interrupted.
         """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANNOUNCE_AFTER_S):
+                await self._some.wait()
+                async with asyncio.timeout(SETTLE_S):
+                    await self._closed.wait()
         self._some.set()
         while True:
             await self._some.wait()
@@ -100,10 +107,10 @@ class Answer:
                     async with asyncio.timeout(FLUSH_EVERY_S):
                         await self._closed.wait()
 
-    def rest(self) -> Emission:
-        """The last write of the response, to which the caller adds what ends it."""
+    def rest(self, *, whole: bool = True) -> Emission:
+        """The last write of the response, to which the caller adds what ends it; half a sentence is not spoken."""
         emission = self._take()
-        if self._splitter is not None:
+        if self._splitter is not None and whole:
             self._speak(emission, self._splitter.flush())
         return emission
 

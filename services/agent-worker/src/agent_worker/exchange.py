@@ -95,7 +95,7 @@ class Exchange:
     async def fail(self, error: StageFailed) -> None:
         """Tell the clients that there is no answer; the mail is done with, and the session goes on."""
         answer = self.answer
-        emission = answer.rest() if answer else Emission(self._scene.turn)
+        emission = answer.rest(whole=False) if answer else Emission(self._scene.turn)
         problem = ProblemData(code=error.code, message=error.message, temporary=error.temporary)
         emission.event(Error(**self._scene.envelope, data=problem))
         entry = history.answered(self.turn, self._scene.turn, None, answer.text if answer else "")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 import structlog
@@ -31,11 +32,16 @@ def past_messages(entries: Sequence[bytes]) -> list[ModelMessage]:
         if size > PAST_MAX:
             break
         try:
-            entry = HistoryEntry.model_validate_json(raw)
-            turns.append(ModelMessagesTypeAdapter.validate_python(entry.messages))
+            turns.append(_messages(raw))
         except ValidationError:
             _log.warning("history_entry_unreadable", size=len(raw))
     return [message for turn in reversed(turns) for message in turn]
+
+
+@lru_cache(maxsize=4_096)
+def _messages(raw: bytes) -> list[ModelMessage]:
+    """The messages of one turn. Each turn of a conversation asks for all earlier ones again; nobody changes them."""
+    return ModelMessagesTypeAdapter.validate_python(HistoryEntry.model_validate_json(raw).messages)
 
 
 def answered(turn: Turn, number: int, response: ModelResponse | None, text: str) -> HistoryEntry:

@@ -1,6 +1,6 @@
 """Prometheus metrics of the agent worker, beside those that every worker has."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from voicebus.chassis.metrics import REGISTRY, STAGE_SECONDS_BUCKETS
 
@@ -17,4 +17,7 @@ tool_seconds = Histogram(
 )
 model_tokens = Counter(
     "voicebus_agent_model_tokens_total", "Tokens that the model counted", ["direction"], registry=REGISTRY
+)
+tool_server_up = Gauge(
+    "voicebus_agent_tool_server_up", "Whether an MCP server can be called (1) or not (0)", ["server"], registry=REGISTRY
 )

@@ -4,7 +4,6 @@ An answer, an error or an interruption: each ends with one write that adds the t
 journal and moves the cursor. A worker that dies before it leaves the journal to the next one.
 """
 
-import asyncio
 import time
 from datetime import UTC, datetime
 
@@ -42,20 +41,17 @@ class Responder:
             LeaseLost: another worker may own the stage.
             VoicebusError: the bus failed; the turn is to be tried again.
         """
-        if not isinstance(delivery.mail, UserTurn):
+        if not isinstance(delivery.mail, UserTurn) or delivery.session is None:
             raise TypeError(f"not a user's turn: {delivery.mail!r}")
         began = time.perf_counter()
         number = delivery.mail.turn
         with canonical_line("turn_answered", session_id=held.session_id, turn=number, attempt=delivery.attempt) as line:
-            session, past = await asyncio.gather(
-                self._bus.sessions.get(held.session_id), self._bus.sessions.history(held.session_id)
-            )
             entries = [load_entry(raw) for raw in delivery.journal]
             max_steps = self._means.settings.agent_max_steps
             turn = Turn(delivery.mail.content, _mailed_at(delivery.id), entries, max_steps=max_steps)
-            scene = Scene(session, number, began)
+            scene = Scene(delivery.session, number, began)
             exchange = Exchange(
-                self._means, held.lease, scene, turn, mail_id=delivery.id, past=history.past_messages(past)
+                self._means, held.lease, scene, turn, mail_id=delivery.id, past=history.past_messages(delivery.history)
             )
             line["outcome"] = await self._conclude(held, delivery, exchange, scene)
             line |= {

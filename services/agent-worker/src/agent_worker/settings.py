@@ -48,4 +48,4 @@ class AgentSettings(ServiceSettings):
         Raises:
             ConfigError: the file can't be used.
         """
-        return default_servers() if self.mcp_config is None else read_servers(self.mcp_config, os.environ)
+        return default_servers(os.environ) if self.mcp_config is None else read_servers(self.mcp_config, os.environ)

@@ -29,7 +29,7 @@ async def work(settings: SttSettings) -> None:
             engine,
             VadPool(),
             endpointing=settings.endpointing(),
-            patience=settings.patience(),
+            idle_s=settings.stt_idle_s,
             attempts=settings.attempts_max,
         )
         await run_worker(bus, "stt", transcriber.serve, settings=settings, capacity=settings.capacity())

@@ -16,7 +16,7 @@ class Reporter:
     """Writes a session's emissions. None belongs to a turn: a final transcript opens one."""
 
     session_id: str
-    agent_type: str = "personal"
+    agent_type: str
 
     def partial(self, partial: Partial) -> Emission:
         """What is understood so far."""

@@ -38,6 +38,7 @@ class Microphone:
         self,
         lease: Lease,
         sessions: Sessions,
+        reporter: Reporter,
         engine: SttEngine,
         vad: Vad,
         endpointing: Endpointing,
@@ -46,7 +47,7 @@ class Microphone:
     ) -> None:
         self._lease = lease
         self._sessions = sessions
-        self._reporter = Reporter(lease.session_id)
+        self._reporter = reporter
         self._engine = engine
         self._vad = vad
         self._endpointing = endpointing

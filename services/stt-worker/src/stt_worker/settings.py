@@ -3,7 +3,6 @@
 from pydantic import Field
 
 from stt_worker.engines.choice import EngineName, default_decoders
-from stt_worker.transcribe import Patience
 from stt_worker.utterance import Endpointing
 from voicebus.chassis.settings import ServiceSettings
 
@@ -27,7 +26,3 @@ class SttSettings(ServiceSettings):
     def endpointing(self) -> Endpointing:
         """When speech begins and ends."""
         return Endpointing(endpoint_silence_s=self.stt_endpoint_silence_s)
-
-    def patience(self) -> Patience:
-        """How long what is waited for."""
-        return Patience(idle_s=self.stt_idle_s, drain_s=self.drain_s / 2)

@@ -6,29 +6,27 @@ two utterances when the worker drains.
 """
 
 import asyncio
-from dataclasses import dataclass
+from contextlib import suppress
 
 from stt_worker.engines.engine import SttEngine
+from stt_worker.events import Reporter
 from stt_worker.microphone import MAILS, Microphone
 from stt_worker.utterance import Endpointing
 from stt_worker.vad import VadPool
 from voicebus.bus.sessions import Sessions
 from voicebus.chassis.held import Held
+from voicebus.contract.errors import LeaseLost, VoicebusError
 
 POLL_S = 0.04
 LINGER_S = 1.0  # a stage without a stream is kept so long, for the next one
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long what is waited for, in seconds."""
-
-    idle_s: float = 5.0  # for the next frame of an open stream
-    drain_s: float = 5.0  # for the end of an utterance when the worker drains; the next worker decodes it anew
-
-
 class Transcriber:
-    """Serves the stt stage of many sessions with one engine."""
+    """Serves the stt stage of many sessions with one engine.
+
+    A stream without frames for `idle_s` is finished and given back. An utterance that can't be decoded is tried
+    `attempts` times.
+    """
 
     def __init__(
         self,
@@ -37,14 +35,14 @@ class Transcriber:
         vads: VadPool,
         *,
         endpointing: Endpointing,
-        patience: Patience,
+        idle_s: float,
         attempts: int,
     ) -> None:
         self._sessions = sessions
         self._engine = engine
         self._vads = vads
         self._endpointing = endpointing
-        self._patience = patience
+        self._idle_s = idle_s
         self._attempts = attempts
 
     async def serve(self, held: Held) -> None:
@@ -54,35 +52,40 @@ class Transcriber:
             LeaseLost: another worker may own the stage.
         """
         delivery = await held.lease.next()
+        session = await self._sessions.get(held.session_id)
+        reporter = Reporter(session.session_id, session.agent_type)
         async with self._vads.take() as vad:
             microphone = Microphone(
-                held.lease, self._sessions, self._engine, vad, self._endpointing, attempts=self._attempts
+                held.lease, self._sessions, reporter, self._engine, vad, self._endpointing, attempts=self._attempts
             )
             microphone.resume(delivery.note if delivery else "")
             try:
                 await self._follow(held, microphone)
+            except asyncio.CancelledError:
+                if held.draining:  # it took too long: the next worker decodes the open utterance anew
+                    with suppress(LeaseLost, VoicebusError):
+                        await held.lease.hand_over()
+                raise
             finally:
                 await microphone.close()
 
     async def _follow(self, held: Held, microphone: Microphone) -> None:
         loop = asyncio.get_running_loop()
         heard_at = loop.time()
-        drain_until: float | None = None
         while True:
             looked_at = loop.time()
             count = await microphone.read()
             if count:
                 heard_at = loop.time()
-            if held.draining:
-                drain_until = drain_until or looked_at + self._patience.drain_s
-                if not microphone.speaking or looked_at > drain_until:
-                    await held.lease.hand_over()
-                    return
-            patience_s = self._patience.idle_s if microphone.is_open else LINGER_S
+            if held.draining and not microphone.speaking:
+                await held.lease.hand_over()
+                return
+            patience_s = self._idle_s if microphone.is_open else LINGER_S
             if not count and looked_at - heard_at >= patience_s:
                 await microphone.pause()
                 if await held.lease.release():
                     return
                 heard_at = loop.time()
             if count < MAILS:
-                await held.wait(max(0.0, looked_at + POLL_S - loop.time()))
+                pause_s = POLL_S if microphone.is_open else LINGER_S
+                await held.wait(max(0.0, looked_at + pause_s - loop.time()))

@@ -17,7 +17,7 @@ from voicebus.contract.keys import STAGES, Keys
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession, Session
 
-_FIELDS = tuple(
+SESSION_FIELDS = tuple(
     "sid owner members agent mode status context created_ms ttl_ms turn active_turn epoch seq n".split()  # noqa: SIM905 - shorter
 )
 
@@ -80,10 +80,10 @@ class Sessions:
         Raises:
             Refused: `session_not_found`.
         """
-        values = await self._calls.command("HMGET", self._keys.of(session_id).session, *_FIELDS)
+        values = await self._calls.command("HMGET", self._keys.of(session_id).session, *SESSION_FIELDS)
         if values[0] is None:
             raise Refused("session_not_found")
-        return _session(values)
+        return session_of(values)
 
     async def of_user(self, sub: str, *, before: float | None = None, limit: int = 50) -> list[Session]:
         """The user's sessions, newest first; `before` is the creation time (seconds) of the last one seen."""
@@ -93,9 +93,9 @@ class Sessions:
         )
         found = []
         for name in names:
-            values = await self._calls.command("HMGET", self._keys.of(name.decode()).session, *_FIELDS)
+            values = await self._calls.command("HMGET", self._keys.of(name.decode()).session, *SESSION_FIELDS)
             if values[0] is not None:
-                found.append(_session(values))
+                found.append(session_of(values))
         return found
 
     async def history(self, session_id: str) -> list[bytes]:
@@ -140,8 +140,11 @@ class Sessions:
         return ended
 
 
-def _session(values: Sequence[Any]) -> Session:
-    raw = {name: value.decode() if value is not None else "" for name, value in zip(_FIELDS, values, strict=True)}
+def session_of(values: Sequence[Any]) -> Session:
+    """The session in the values of `SESSION_FIELDS`."""
+    raw = {
+        name: value.decode() if value is not None else "" for name, value in zip(SESSION_FIELDS, values, strict=True)
+    }
     return Session(
         session_id=raw["sid"],
         owner=raw["owner"],

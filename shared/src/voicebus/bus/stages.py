@@ -2,19 +2,21 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
 from voicebus.bus.calls import Calls
 from voicebus.bus.emission import Emission
 from voicebus.bus.replies import owned
+from voicebus.bus.sessions import SESSION_FIELDS, session_of
 from voicebus.bus.settings import BusSettings
 from voicebus.contract.codec import event_body, load_mail
-from voicebus.contract.errors import LeaseLost, TurnCancelled
+from voicebus.contract.errors import BusUnavailable, LeaseLost, TurnCancelled
 from voicebus.contract.events import Error, ProblemData
 from voicebus.contract.keys import Keys, Stage
 from voicebus.contract.mail import Mail
+from voicebus.contract.sessions import Session
 
 _FAILED = {"stt": "stt_failed", "agent": "agent_failed", "tts": "tts_failed"}
 
@@ -28,9 +30,12 @@ class Delivery:
     attempt: int  # 1 is the first
     cancelled: bool  # its turn was interrupted: only outcomes are recorded, and the cursor moves
     note: str  # what the last owner left
-    response: str  # id of the model response that was cut, '' if none was
-    response_from: int  # seq of its first event
-    journal: list[bytes]  # finished steps of the turn
+    # For the agent only:
+    response: str = ""  # id of the model response that was cut, '' if none was
+    response_from: int = 0  # seq of its first event
+    journal: Sequence[bytes] = ()  # finished steps of the turn
+    history: Sequence[bytes] = ()  # earlier turns, oldest first
+    session: Session | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Lease:
         self._stage = stages.stage
         self._keys = stages.keys.of(session_id)
         self._number = 0
+        self._doubtful = False  # whether a write got no answer: then its number may be used or not
         self._writing = asyncio.Lock()
 
     async def next(self) -> Delivery | None:
@@ -71,7 +77,7 @@ class Lease:
             word, values = owned(
                 await self._calls.script(
                     "next",
-                    (k.session, k.log, k.mail(self._stage), k.dead(self._stage), k.journal),
+                    (k.session, k.log, k.mail(self._stage), k.dead(self._stage), k.journal, k.history),
                     self._stages.publish,
                     "",
                     settings.log_max,
@@ -79,6 +85,7 @@ class Lease:
                     self.token,
                     settings.attempts_max,
                     event_body(error),
+                    *SESSION_FIELDS,
                 )
             )
             if word == b"mail":
@@ -112,6 +119,15 @@ class Lease:
                     await asyncio.wait((writing,))
 
     async def _emit(self, emissions: Sequence[Emission]) -> int:
+        if self._doubtful:
+            raise LeaseLost
+        try:
+            return await self._write_all(emissions)
+        except BusUnavailable:
+            self._doubtful = True
+            raise
+
+    async def _write_all(self, emissions: Sequence[Emission]) -> int:
         first = self._number + 1
         seq = 0
         for _ in range(8):
@@ -281,14 +297,22 @@ def _fields(flat: Sequence[bytes] | dict[bytes, bytes]) -> dict[bytes, bytes]:
 
 
 def _delivery(values: Sequence[Any]) -> Delivery:
-    mail_id, flat, attempt, cancelled, note, response, response_from, journal = values
-    return Delivery(
+    mail_id, flat, attempt, cancelled, note, *of_agent = values
+    delivery = Delivery(
         id=mail_id.decode(),
         mail=load_mail(_fields(flat)),
         attempt=attempt,
         cancelled=bool(cancelled),
         note=note.decode(),
+    )
+    if not of_agent:
+        return delivery
+    response, response_from, journal, history, fields = of_agent
+    return replace(
+        delivery,
         response=response.decode(),
         response_from=int(response_from or 0),
         journal=journal,
+        history=history,
+        session=session_of(fields),
     )

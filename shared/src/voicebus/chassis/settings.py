@@ -11,7 +11,7 @@ from voicebus.bus.settings import BusSettings
 class ServiceSettings(BaseSettings):
     """Read from environment variables of the same names in capitals."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     redis_url: str = "redis://localhost:6379/0"
     redis_prefix: str = "vb"

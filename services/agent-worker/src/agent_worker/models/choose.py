@@ -30,7 +30,6 @@ def choose_model(name: str, *, base_url: str | None = None, api_key: str | None 
 
     Raises:
         ModelChoiceError: the name is unknown, or what the model needs isn't installed or configured.
-
     """
     if name == "rules":
         return rules_model()

@@ -91,8 +91,7 @@ class CatalogueTools:
         columns = "; ".join(f"{column.name}, {column.description}" for column in found.columns)
         kind = "fact table" if found.type == "FACT" else "dimension"
         return (
-            f"{found.name} is a {kind}. It holds {found.description}. "
-            f"It has {len(found.columns)} columns: {columns}."
+            f"{found.name} is a {kind}. It holds {found.description}. It has {len(found.columns)} columns: {columns}."
         )
 
     def search_catalogue(

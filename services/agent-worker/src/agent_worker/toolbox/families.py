@@ -127,11 +127,8 @@ def _user(ctx: Context) -> str:
 def _found(household: Household, name: str) -> Family:
     family = household.find(name)
     if family is None:
-        known = (
-            f" There {'is' if len(household.families) == 1 else 'are'} {_listed([one.name for one in household.families])}."
-            if household.families
-            else ""
-        )
+        names = [one.name for one in household.families]
+        known = f" There {'is' if len(names) == 1 else 'are'} {_listed(names)}." if names else ""
         raise ToolError(f"There is no {family_name(name)} family.{known}")
     return family
 

@@ -85,9 +85,10 @@ _KINDS: dict[str, type[StdioServer] | type[HttpServer]] = {
 }
 
 
-def default_servers() -> tuple[ServerConfig, ...]:
-    """What is used without a file: our own toolbox, started with this interpreter."""
-    return (StdioServer(name="toolbox", command=sys.executable, args=("-m", "agent_worker.toolbox")),)
+def default_servers(environ: Mapping[str, str]) -> tuple[ServerConfig, ...]:
+    """What is used without a file: our own toolbox, started with this interpreter and its own settings."""
+    env = {name: value for name, value in environ.items() if name.startswith("TOOLBOX_") or name == "XDG_STATE_HOME"}
+    return (StdioServer(name="toolbox", command=sys.executable, args=("-m", "agent_worker.toolbox"), env=env),)
 
 
 def read_servers(path: Path, environ: Mapping[str, str]) -> tuple[ServerConfig, ...]:
@@ -97,7 +98,6 @@ def read_servers(path: Path, environ: Mapping[str, str]) -> tuple[ServerConfig, 
 
     Raises:
         ConfigError: the file can't be read, isn't JSON, or says something wrong.
-
     """
     try:
         document = json.loads(path.read_bytes())

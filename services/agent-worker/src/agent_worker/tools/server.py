@@ -27,6 +27,7 @@ from mcp.types import (
 )
 from structlog.typing import FilteringBoundLogger
 
+from agent_worker import metrics
 from agent_worker.tools.config import HttpServer, ServerConfig
 from agent_worker.tools.streams import Streams, watched
 from agent_worker.tools.transport_http import Trouble, http_streams, trouble
@@ -69,6 +70,11 @@ class _BackOff:
     def __init__(self) -> None:
         self._next_s = FIRST_BACK_OFF_S
 
+    def note(self, began: float) -> None:
+        """What began at this time.monotonic() has ended; if it was steady, waiting starts anew."""
+        if time.monotonic() - began > STEADY_AFTER_S:
+            self._next_s = FIRST_BACK_OFF_S
+
     async def wait(self) -> None:
         await asyncio.sleep(self._next_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads attempts, keeps no secret
         self._next_s = min(2 * self._next_s, LAST_BACK_OFF_S)
@@ -101,8 +107,7 @@ class ToolServer:
                 await self._live_once()
             except Exception as error:  # noqa: BLE001 - whatever a server does, it is tried again
                 self._down(_reason(error))
-            if time.monotonic() - began > STEADY_AFTER_S:
-                back_off = _BackOff()
+            back_off.note(began)
             await back_off.wait()
 
     async def call(
@@ -114,7 +119,6 @@ class ToolServer:
             CallLostError: there is no answer.
             MCPError: the server refused the call.
             RuntimeError: the answer contradicts the schema that the server gave for it.
-
         """
         seen, lost = 0, False
         for _ in range(MAX_ATTEMPTS):
@@ -175,9 +179,13 @@ class ToolServer:
         async with asyncio.timeout(self.config.voicebus.connect_timeout_s) as starting, client:
             await self._list(link)
             starting.reschedule(None)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_subscribe(client, wake))
-                await self._watch(link)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(_subscribe(client, wake))
+                    await self._watch(link)
+            except asyncio.CancelledError:
+                self._link = None  # we leave: that the connection now ends is no news
+                raise
 
     def _transport(self) -> AbstractAsyncContextManager[Streams]:
         if isinstance(self.config, HttpServer):
@@ -196,21 +204,25 @@ class ToolServer:
             else:
                 await back_off.wait()
             link.wake.clear()
+            if link.ended:
+                raise _ConnectionEndedError(self.last_error)
             try:
                 async with asyncio.timeout(self.config.voicebus.connect_timeout_s):
                     await self._list(link)
             except TimeoutError:
                 if not link.calls:  # otherwise it may merely be busy with them
-                    raise _ConnectionEndedError("the server does not respond") from None
+                    self._down("the server does not respond")
+                    raise _ConnectionEndedError(self.last_error) from None
             except MCPError as error:
                 if link.ended or trouble(error) not in {Trouble.UNREACHABLE, Trouble.LOST}:
                     raise
                 self._down(error.message)  # over HTTP other calls may still be served: keep what they use
 
     def _down(self, reason: str) -> None:
-        if self._link is not None or not self.tried.is_set():
+        if reason != self.last_error:
             self._log.warning("mcp_server_down", error=reason)
         self._link, self.last_error = None, reason
+        metrics.tool_server_up.labels(self.config.name).set(0)
         self.tried.set()
 
     async def _list(self, link: _Link) -> None:
@@ -218,7 +230,6 @@ class ToolServer:
 
         Raises:
             MCPError: the server refuses, or the connection broke.
-
         """
         tools: dict[str, Tool] = {}
         cursor: str | None = None
@@ -233,6 +244,7 @@ class ToolServer:
         if self._link is None or tools.keys() != self.tools.keys():
             self._log.info("mcp_server_up", tools=sorted(tools), protocol=link.client.protocol_version)
         self.tools, self._link, self.last_error = tools, link, None
+        metrics.tool_server_up.labels(self.config.name).set(1)
         self.listings += 1
         listed, self._listed = self._listed, asyncio.Event()
         listed.set()
@@ -246,16 +258,17 @@ async def _subscribe(client: Client, wake: asyncio.Event) -> None:
         return
     back_off = _BackOff()
     while True:
+        began = time.monotonic()
         try:
             async with client.listen(tools_list_changed=True) as changes:
                 wake.set()  # what changed since the first listing
-                back_off = _BackOff()
                 async for _ in changes:
                     wake.set()
         except ListenNotSupportedError:
             return  # an older one: it sends a notification, which the client's message handler gets
         except (MCPError, SubscriptionLost):
             wake.set()  # a reason to look whether the server is still there
+        back_off.note(began)
         await back_off.wait()
 
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from mcp import MCPError
 from mcp.types import Tool
 from pydantic import ValidationError
@@ -16,6 +17,8 @@ from agent_worker.tools.config import ServerConfig, ToolOptions
 from agent_worker.tools.names import offered_names, qualified
 from agent_worker.tools.outcome import OutcomeKind, ToolOutcome, bounded, from_result
 from agent_worker.tools.server import CallLostError, ToolServer
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,13 +95,8 @@ class Toolset:
         sub: str,
         session_id: str,
         call_id: str,
-        cancel: asyncio.Event | None = None,
     ) -> ToolOutcome:
-        """Call a tool; whatever goes wrong is told by the outcome.
-
-        When `cancel` is set, the call is cancelled at the server and its outcome is `cancelled`. Cancelling the
-        calling task cancels it at the server too, but leaves no outcome.
-        """
+        """Call a tool; whatever goes wrong is told by the outcome. Cancelling this cancels the call at the server."""
         began = time.monotonic()
         entry = self._find(name)
         if entry is None:
@@ -109,8 +107,7 @@ class Toolset:
             "voicebus/session_id": session_id,
             "voicebus/call_id": call_id,
         }
-        work = self._attempt(entry, arguments, meta, began)
-        return await work if cancel is None else await _unless(cancel, work, began)
+        return await self._attempt(entry, arguments, meta, began)
 
     async def _attempt(
         self, entry: _Entry, arguments: Mapping[str, Any], meta: Mapping[str, object], began: float
@@ -131,6 +128,9 @@ class Toolset:
             return _without_result(str(error), unanswered if error.sent else "error", began)
         except (MCPError, RuntimeError, ValidationError) as error:
             return _without_result(str(error), "error", began)
+        except Exception as error:  # noqa: BLE001 - what a server makes of the protocol must not end the turn
+            _log.exception("tool_call_failed", mcp_server=entry.server.config.name, tool=entry.tool.name)
+            return _without_result(f"the call failed: {error}", unanswered, began)
 
     def _find(self, name: str) -> _Entry | None:
         self._refresh()
@@ -192,17 +192,6 @@ def _definition(name: str, entry: _Entry) -> ToolDefinition:
             "annotations": annotations,
         },
     )
-
-
-async def _unless(cancel: asyncio.Event, work: Coroutine[Any, Any, ToolOutcome], began: float) -> ToolOutcome:
-    async with asyncio.TaskGroup() as tasks:
-        call, stop = tasks.create_task(work), tasks.create_task(cancel.wait())
-        await asyncio.wait((call, stop), return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        call.cancel()
-    if call.cancelled():
-        return _without_result("called off; it may have had part of its effect", "cancelled", began)
-    return call.result()
 
 
 def _without_result(message: str, outcome: OutcomeKind, began: float) -> ToolOutcome:

@@ -38,7 +38,8 @@ def trouble(error: MCPError) -> Trouble | None:
     """Why the request has no answer; None for an error that is the server's answer."""
     if error.code != CONNECTION_CLOSED:
         return None
-    return Trouble(error.data[_TROUBLE]) if isinstance(error.data, dict) and _TROUBLE in error.data else Trouble.LOST
+    told = error.data.get(_TROUBLE) if isinstance(error.data, dict) else None
+    return next((kind for kind in Trouble if kind.value == told), Trouble.LOST)
 
 
 @asynccontextmanager

@@ -26,7 +26,6 @@ async def stdio_streams(server: StdioServer, log: FilteringBoundLogger) -> Async
 
     Raises:
         OSError: the command can't be started.
-
     """
     parameters = StdioServerParameters(
         command=server.command,

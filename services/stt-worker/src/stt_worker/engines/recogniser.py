@@ -14,7 +14,7 @@ from stt_worker.engines.transcript import Segment, spoken_text, transcript_of
 
 FRAME_MS = 10
 BYTES_PER_S = 32_000
-SECOND_PASS_MAX_S = 10
+SECOND_PASS_MAX_S = 8
 
 # Narrower than the library's own beam: as accurate with a second pass, and a third quicker.
 _BEAM = {"maxhmmpf": 3000, "maxwpf": 5}

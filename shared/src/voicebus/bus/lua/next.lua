@@ -1,8 +1,9 @@
 -- The first mail behind the cursor, with all that its work needs to go on where it stood. Counts one attempt for each
 -- lease and mail; after too many the mail goes to the dead letters.
--- KEYS: 1 session, 2 log, 3 mailbox, 4 dead, 5 journal
--- ARGV: 3 log_max, 4 stage, 5 token, 6 most attempts, 7 body of the error event
--- Replies: {'mail', id, fields, attempt, cancelled 0/1, note, open response's id, its first seq, journal}
+-- KEYS: 1 session, 2 log, 3 mailbox, 4 dead, 5 journal, 6 history
+-- ARGV: 3 log_max, 4 stage, 5 token, 6 most attempts, 7 body of the error event, 8… fields of the session
+-- Replies: {'mail', id, fields, attempt, cancelled 0/1, note, open response's id, its first seq, journal,
+--           history, the session's fields}: the last five for the agent only
 --          | {'empty', cursor} | {'buried', cursor} | {'stale'}
 begin_at_memory_limit()
 local stage, token = ARGV[4], ARGV[5]
@@ -25,9 +26,12 @@ end
 local function bury()
   trim_log(KEYS[2], ARGV[3])
   stamp()
-  if stage == 'stt' then
-    -- Audio is worthless without what comes before it: the whole utterance goes.
-    id = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1][1]
+  if stage == 'stt' and field(fields, 'k') == 'audio' then
+    -- Audio is worthless without what comes before it: all of the stream that waits goes.
+    for _, later in ipairs(redis.call('XRANGE', KEYS[3], id, '+')) do
+      if field(later[2], 'k') ~= 'audio' then break end
+      id = later[1]
+    end
   end
   if not cancelled then
     redis.call('XADD', KEYS[4], '*', 'sid', get('sid'), 'mail', entry[1], 'to', id, 'turn', turn, 'error', ARGV[7],
@@ -39,16 +43,21 @@ local function bury()
     redis.call('DEL', KEYS[5])
     redis.call('HDEL', session, 'response', 'response_from')
   end
-  redis.call('HDEL', session, stage .. '.note')
+  if stage ~= 'stt' then redis.call('HDEL', session, stage .. '.note') end
   move_cursor(stage, KEYS[3], id)
   return { 'buried', id }
 end
 
 local attempts = number(stage .. '.attempts')
 if attempts > tonumber(ARGV[6]) then return bury() end
-if stage == 'agent' then set('active_turn', turn) end
-return {
-  'mail', id, fields, attempts, cancelled and 1 or 0, get(stage .. '.note') or '',
-  stage == 'agent' and get('response') or '', stage == 'agent' and get('response_from') or '',
-  stage == 'agent' and redis.call('LRANGE', KEYS[5], 0, -1) or {},
-}
+local delivery = { 'mail', id, fields, attempts, cancelled and 1 or 0, get(stage .. '.note') or '' }
+if stage ~= 'agent' then return delivery end
+set('active_turn', turn)
+for _, more in ipairs({
+  get('response') or '', get('response_from') or '',
+  redis.call('LRANGE', KEYS[5], 0, -1), redis.call('LRANGE', KEYS[6], 0, -1),
+  redis.call('HMGET', session, unpack(ARGV, 8)),
+}) do
+  delivery[#delivery + 1] = more
+end
+return delivery

@@ -1,9 +1,6 @@
 """The arguments of a tool, read from a sentence."""
 
-import copy
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from agent_worker.models.rules.claims import (
@@ -14,49 +11,28 @@ from agent_worker.models.rules.claims import (
     moment_kind,
     number_value,
 )
-from agent_worker.models.rules.cues import Mention, mentions
-from agent_worker.models.rules.formats import is_code, matches
-from agent_worker.models.rules.numbers import Number
+from agent_worker.models.rules.cues import mentions
+from agent_worker.models.rules.filling import Filling
+from agent_worker.models.rules.fitting import fitted, takes_text
+from agent_worker.models.rules.numbers import Number, misheard_numbers
 from agent_worker.models.rules.places import Claim, Place
 from agent_worker.models.rules.profile import Profile
 from agent_worker.models.rules.schema import Parameter, Path
+from agent_worker.models.rules.scope import Scope
 from agent_worker.models.rules.sentence import Sentence
-from agent_worker.models.rules.texts import Segment, Texts
+from agent_worker.models.rules.tables import word_set
+from agent_worker.models.rules.texts import texts_in
 
-_BEFORE_QUANTITY: Final = frozenset(
-    "the next last past first for at on in by of about least most within to from until till than around coming".split()
+_BEFORE_QUANTITY: Final = word_set(
+    "the next last past first for at on in by of about least most within to from until till than around coming"
 )
-_LIST_JOINT: Final = re.compile(r"\s*(?:,\s*(?:and|or)\s+|,|;|\s(?:and|or|plus)\s)\s*", re.IGNORECASE)
-
-
-@dataclass
-class Filling:
-    """What a sentence gives a tool."""
-
-    values: dict[Path, Any] = field(default_factory=dict)
-    used: set[int] = field(default_factory=set)  # words that values were read from
-    guessed: set[int] = field(default_factory=set)  # those of them that stand there without a reason
-    loose: list[Any] = field(default_factory=list)  # what an array would hold, if it were enough
-    rejected: set[Path] = field(default_factory=set)  # a number was said for it that it doesn't take
-    guessed_paths: set[Path] = field(default_factory=set)
-
-    def missing(self, parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
-        """The parameters without a value that the tool can't do without."""
-        return tuple(one for one in parameters if one.path not in self.values and self._needed(one))
-
-    def arguments(self) -> dict[str, Any]:
-        """The values in the form of the schema."""
-        root: dict[str, Any] = {}
-        for path, value in self.values.items():
-            _put(root, path, copy.deepcopy(value))
-        return root
-
-    def _needed(self, parameter: Parameter) -> bool:
-        if parameter.required:
-            return True
-        parent = parameter.path[:-1]
-        optional_object = bool(parent) and parameter.siblings_required
-        return optional_object and any(path[: len(parent)] == parent for path in self.values)
+_COUNTERS: Final = word_set(
+    """
+    adults characters copies days degrees dollars euros grams guests hours items kilometers kilos liters meters miles
+    minutes months nights pages passengers people percent persons pieces points pounds seconds sentences stars times
+    units weeks words years
+    """
+)
 
 
 def fill(
@@ -90,7 +66,7 @@ class _Reading:
     ) -> None:
         self._profile = profile
         self._sentence = sentence
-        self._place = Place(sentence, triggers)
+        self._place = Place(sentence, triggers, profile.weights.keys())
         self._parameters = parameters
         self._filling = filling
         self._named = {one: mentions(sentence.stems, one, profile.parameters) for one in parameters}
@@ -113,9 +89,7 @@ class _Reading:
     def numbers_in_order(self) -> None:
         """What is left of the numbers, for the required parameters in the tool's order."""
         wanting = [one for one in self._parameters if one.required and one.numeric and not self._has(one)]
-        numbers = self._free_numbers()
-        if len(numbers) < len(wanting):
-            numbers = [part for number in numbers for part in number.parts or (number,)]
+        numbers = self._free_numbers(len(wanting))
         for number in numbers:
             for parameter in wanting:
                 value = number_value(parameter, number.value)
@@ -127,17 +101,23 @@ class _Reading:
 
     def texts(self) -> None:
         """Texts of any words, also several in a list."""
-        wanting = [one for one in self._parameters if not self._has(one) and _takes_text(one)]
-        named = {one: self._named[one] for one in wanting}
-        taken = self._filling.used
-        triggers, leading = self._place.triggers, self._place.leading
-        texts = Texts(self._sentence, wanting, named, triggers, taken, self._profile.weights.keys(), leading)
-        for parameter, segment, sure in texts.assign():
-            text = self._sentence.said(segment.start, segment.end)
-            value = _fitted(parameter, text, self._sentence, segment, self._place.triggers)
-            if value and (not is_code(parameter) or _like_code(text, segment)):
+        wanting = [one for one in self._parameters if not self._has(one) and takes_text(one)]
+        scope = Scope(
+            sentence=self._sentence,
+            parameters=wanting,
+            named={one: self._named[one] for one in wanting},
+            triggers=self._place.triggers,
+            first_trigger=min(self._place.triggers, default=-1),
+            leading=self._place.leading,
+            taken=self._filling.used,
+            known=self._profile.weights.keys(),
+        )
+        for found in texts_in(scope):
+            parameter, segment = found.parameter, found.segment
+            value = fitted(parameter, self._sentence, segment, self._place.triggers)
+            if value:
                 self._set(parameter, value, segment.begin, segment.end)
-                if not sure:
+                if not found.sure:
                     self._filling.guessed.update(range(segment.start, segment.end))
                     self._filling.guessed_paths.add(parameter.path)
 
@@ -145,16 +125,16 @@ class _Reading:
         """Arrays of numbers and of choices take all that is left and fits."""
         for parameter in self._parameters:
             item = parameter.item
-            if item is None or self._has(parameter) or not (parameter.required or self._named[parameter]):
+            if item is None or self._has(parameter):
+                continue
+            if not (parameter.required or item.choices or self._named[parameter]):
                 continue
             if item.choices:
                 matches = [match for match in choice_matches(item.choices, self._sentence) if match[3] >= 0.8]
                 values = {choice.value: (start, end) for choice, start, end, _ in sorted(matches, key=lambda m: m[1])}
                 spans, found = list(values.values()), list(values)
             elif item.numeric:
-                numbers = self._free_numbers()
-                if len(numbers) < parameter.min_items:
-                    numbers = [part for number in numbers for part in number.parts or (number,)]
+                numbers = self._free_numbers(parameter.min_items)
                 kept = [(number, number_value(item, number.value)) for number in numbers]
                 spans = [(number.start, number.end) for number, value in kept if value is not None]
                 found = [value for _, value in kept if value is not None]
@@ -192,6 +172,8 @@ class _Reading:
     def _take(self, claim: Claim) -> None:
         for at in range(claim.start, claim.end):
             self._facets[at] = claim.facet
+        if claim.parameter.choices and claim.score >= SURE:
+            self._filling.chosen.add(claim.parameter.path)
         self._set(claim.parameter, claim.value, claim.start, claim.end)
 
     def _set(self, parameter: Parameter, value: object, start: int, end: int) -> None:
@@ -199,72 +181,33 @@ class _Reading:
         self._filling.values[parameter.path] = value
         self._filling.used.update(range(start, end))
         if not isinstance(value, str) or moment_kind(parameter):
-            while (
-                start and self._sentence.norms[start - 1] in _BEFORE_QUANTITY and start - 1 not in self._place.triggers
-            ):
-                start -= 1
-                self._filling.used.add(start)
-        for mention in self._named.get(parameter, ()):
-            if 0 <= start - mention.end <= 3 or 0 <= mention.start - end <= 1:
-                self._filling.used.update(range(mention.start, mention.end), range(mention.end, start))
-                break
+            start, end = self._with_neighbours(start, end)
+            self._filling.used.update(range(start, end))
+        found = list(self._place.announcements(self._named.get(parameter, ()), start, end))
+        if found:
+            mention = max(found, key=lambda entry: entry[0])[1]
+            self._filling.used.update(range(min(start, mention.start), max(end, mention.end)))
+
+    def _with_neighbours(self, start: int, end: int) -> tuple[int, int]:
+        """A quantity or a time with the small words before it and what it counts: "for the next three days"."""
+        norms = self._sentence.norms
+        while start and norms[start - 1] in _BEFORE_QUANTITY and start - 1 not in self._place.triggers:
+            start -= 1
+        return start, end + (end < len(norms) and norms[end] in _COUNTERS)
 
     def _has(self, parameter: Parameter) -> bool:
         return parameter.path in self._filling.values
 
-    def _free_numbers(self) -> list[Number]:
-        return [
-            number
-            for number in self._sentence.numbers
-            if not self._filling.used.intersection(range(number.start, number.end))
-            and not self._sentence.quoted(number.start, number.end)
-        ]
+    def _free_numbers(self, wanted: int = 0) -> list[Number]:
+        """The numbers that nothing was read from; if too few, taken apart and with those that may be misheard."""
+        numbers = list(filter(self._is_free, self._sentence.numbers))
+        if len(numbers) < wanted:
+            numbers = [part for number in numbers for part in number.parts or (number,)]
+        if len(numbers) < wanted:
+            misheard = filter(self._is_free, misheard_numbers(self._sentence.norms))
+            numbers = sorted([*numbers, *misheard], key=lambda number: number.start)
+        return numbers
 
-
-def _takes_text(parameter: Parameter) -> bool:
-    return parameter.textual or (parameter.item is not None and parameter.item.textual)
-
-
-def _fitted(parameter: Parameter, text: str, sentence: Sentence, segment: Segment, triggers: frozenset[int]) -> object:
-    """The text in the form that the parameter takes: a list, a possessor without 's, what its pattern demands."""
-    if parameter.item is not None and not parameter.textual:
-        return [part for part in _LIST_JOINT.split(text) if part]
-    if text.endswith(("'s", "\N{RIGHT SINGLE QUOTATION MARK}s")) and segment.end in triggers and not segment.quoted:
-        text = text[:-2]
-    if not parameter.pattern:
-        return text
-    joined = "".join(str(part) for part in _with_digits(sentence, segment))
-    forms = (text, text.upper(), text.title(), joined, joined.upper(), text.replace(" ", "-"), text.replace(" ", "_"))
-    return next((form for form in forms if matches(parameter.pattern, form)), text)
-
-
-def _like_code(text: str, segment: Segment) -> bool:
-    return segment.named is not None or segment.quoted or " " not in text or any(map(str.isdigit, text))
-
-
-def _with_digits(sentence: Sentence, segment: Segment) -> list[str]:
-    numbers = {number.start: number for number in sentence.numbers}
-    parts: list[str] = []
-    at = segment.start
-    while at < segment.end:
-        number = numbers.get(at)
-        parts.append(str(number.value) if number else sentence.words[at].text)
-        at = number.end if number else at + 1
-    return parts
-
-
-def _put(root: dict[str, Any], path: Path, value: object) -> None:
-    """Set a value in nested objects; the 0 on a path stands for an array of one."""
-    here: Any = root
-    for step, following in zip(path, [*path[1:], None], strict=True):
-        if following is None:
-            if isinstance(value, dict) and not value:
-                here.setdefault(step, value)
-            else:
-                here[step] = value
-        elif following == 0:
-            here = here.setdefault(step, [{}])
-        elif step == 0:
-            here = here[0]
-        else:
-            here = here.setdefault(step, {})
+    def _is_free(self, number: Number) -> bool:
+        words = range(number.start, number.end)
+        return not self._filling.used.intersection(words) and not self._sentence.quoted(number.start, number.end)

@@ -13,25 +13,37 @@ _WEEKDAYS: Final = {
     name: index
     for index, names in enumerate(
         (
-            "monday mon",
-            "tuesday tue tues",
-            "wednesday wed",
-            "thursday thu thurs",
-            "friday fri",
-            "saturday sat",
-            "sunday sun",
+            ("monday", "mon"),
+            ("tuesday", "tue", "tues"),
+            ("wednesday", "wed"),
+            ("thursday", "thu", "thurs"),
+            ("friday", "fri"),
+            ("saturday", "sat"),
+            ("sunday", "sun"),
         )
     )
-    for name in names.split()
+    for name in names
 }
 _MONTHS: Final = {
     name: index
     for index, names in enumerate(
-        "january jan|february feb|march mar|april apr|may|june jun|july jul|august aug|september sep sept|"
-        "october oct|november nov|december dec".split("|"),
+        (
+            ("january", "jan"),
+            ("february", "feb"),
+            ("march", "mar"),
+            ("april", "apr"),
+            ("may",),
+            ("june", "jun"),
+            ("july", "jul"),
+            ("august", "aug"),
+            ("september", "sep", "sept"),
+            ("october", "oct"),
+            ("november", "nov"),
+            ("december", "dec"),
+        ),
         1,
     )
-    for name in names.split()
+    for name in names
 }
 _RELATIVE: Final = {"today": 0, "tonight": 0, "tomorrow": 1, "tomorrow's": 1, "today's": 0, "yesterday": -1}
 _ISO: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?=$|t)")

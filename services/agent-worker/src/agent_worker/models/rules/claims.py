@@ -12,16 +12,17 @@ from agent_worker.models.rules.numbers import Number, year_at
 from agent_worker.models.rules.places import Claim, Place
 from agent_worker.models.rules.schema import Choice, Parameter
 from agent_worker.models.rules.sentence import Sentence
+from agent_worker.models.rules.tables import word_set
 from agent_worker.models.rules.words import PARTICLES, STOP_WORDS, parts_of, stem, words_of
 
 SURE: Final = 1.0  # an optional parameter takes nothing that scores less
 _NEGATIONS: Final = frozenset(
     {"no", "not", "don't", "without", "never", "exclude", "excluding", "dont", "non", "isn't", "skip"}
 )
-YES: Final = frozenset("yes yeah yep true sure correct enabled on active affirmative".split())
-NO: Final = frozenset("no nope false off disabled inactive negative".split())
+YES: Final = word_set("yes yeah yep true sure correct enabled on active affirmative")
+NO: Final = word_set("no nope false off disabled inactive negative")
 _FLAG_NOISE: Final = frozenset(
-    map(stem, "include is has have enable show only with should use do allow send flag make as want".split())
+    map(stem, word_set("include is has have enable show only with should use do allow send flag make as want"))
 )
 
 
@@ -107,6 +108,8 @@ def moment_value(parameter: Parameter, kind: str, moment: Moment, sentence: Sent
 def _choice_claims(parameter: Parameter, named: Sequence[Mention], place: Place) -> Iterator[Claim]:
     sentence = place.sentence
     for choice, start, end, alike in choice_matches(parameter.choices, sentence):
+        if alike < SYNONYM and all(one in place.known for one in sentence.stems[start:end]):
+            continue  # said as it was meant
         evidence = place.evidence(parameter, named, start, end)
         if sentence.norms[start:end] == [choice.spoken] and choice.spoken in PARTICLES and not evidence:
             evidence = 0.0 if start in place.triggers or parameter.required else -1.0  # "on" is mostly a preposition
@@ -150,9 +153,11 @@ def _flag_claims(parameter: Parameter, named: Sequence[Mention], sentence: Sente
             if norm in YES | NO - {"no"}:
                 yield Claim(parameter, norm in YES, at, at + 1, SURE + 0.5)
     found = list(named)
-    for start in range(len(norms) - len(core) + 1 if core else 0):
-        if phrase_likeness(sentence.stems[start : start + len(core)], core):
-            found.append(Mention(start, start + len(core), 1.0))
+    found.extend(
+        Mention(start, start + len(core), 1.0)
+        for start in range(len(norms) - len(core) + 1 if core else 0)
+        if phrase_likeness(sentence.stems[start : start + len(core)], core)
+    )
     for mention in found:
         after = next((norm for norm in norms[mention.end : mention.end + 3] if norm not in FILLERS), "")
         denied = any(norm in _NEGATIONS for norm in norms[max(0, mention.start - 3) : mention.start])
@@ -219,15 +224,12 @@ def _time_unit(parameter: Parameter) -> int:
 
 
 def _is_unit(parameter: Parameter, norm: str) -> bool:
-    """Whether the word after a number is the unit in the parameter's name or description: percent, celsius, degrees."""
+    """Whether the word after a number is the unit that the parameter's description names: percent, degrees."""
     said = stem(norm)
     if norm in STOP_WORDS or not norm.isalpha():
         return False
-    names = {
-        *parameter.name_stems,
-        *(word.stem for word in words_of(parameter.description) if word.norm not in STOP_WORDS),
-    }
-    return said in names
+    described = {word.stem for word in words_of(parameter.description) if word.norm not in STOP_WORDS}
+    return said in described - set(parameter.name_stems)
 
 
 def free_text(sentence: Sentence) -> frozenset[int]:

@@ -7,77 +7,67 @@ from typing import Final
 
 from agent_worker.models.rules.likeness import MISHEARD, RELATIVE, misheard, related
 from agent_worker.models.rules.schema import Parameter, stems_of
+from agent_worker.models.rules.tables import rows, word_set
 from agent_worker.models.rules.words import STOP_WORDS, parts_of, stem, words_of
 
-_TARGETS: Final = """
-    from: origin source start begin departure sender since base minuend
-    to: destination target recipient receiver end until arrival assignee receiver limit channel
-    into: destination target folder language unit currency
-    onto: destination target list
-    in: city location place country room area region zone language currency unit timezone folder channel category
+TARGETS: Final = {
+    cue: frozenset(map(stem, targets))
+    for cue, targets in rows(
+        """
+        from: origin source start begin departure sender since base minuend
+        to: destination target recipient receiver end until arrival assignee receiver limit channel
+        into: destination target folder language unit currency
+        onto: destination target list
+        in: city location place country room area region zone language currency unit timezone folder channel category
         project district state database
-    inside: room location place
-    at: time place location venue address hour restaurant store shop hotel rate price position
-    on: date day topic subject platform device weekday account street
-    for: query text duration person reason user customer purpose term keyword city location period client patient owner
-        recipient account
-    with: attendee participant guest person member contact divisor ingredient
-    about: topic subject query theme matter text term keyword
-    regarding: topic subject query theme matter
-    concerning: topic subject query theme matter
-    of: name subject owner object item whole base
-    by: author artist creator deadline due amount factor divisor exponent writer
-    near: location place city address area
-    around: location place city address area
-    as: role type status kind format category title relation relationship position
-    called: name title label
-    named: name title label
-    titled: name title label
-    entitled: name title label
-    labeled: label name title
-    saying: text message body content note comment caption
-    says: text message body content note comment caption
-    stating: text message body content note comment
-    reading: text message body content note comment
-    that: text message body content note comment task
-    because: reason cause comment note
-    since: start begin since reason
-    until: end until due deadline
-    till: end until due deadline
-    through: end method
-    under: category folder parent project maximum name
-    below: maximum limit ceiling
-    above: minimum threshold floor
-    over: minimum threshold
-    via: method channel carrier medium
-    using: method tool model format
-    after: start since minimum
-    before: end deadline due until
-    per: interval period
-    than: limit threshold
-"""
-STRONG: Final = frozenset("called named titled entitled labeled saying says stating reading".split())
-FREE: Final = STRONG | {"that", "because", "about", "regarding", "concerning"}  # a text of any words may follow
-FILLERS: Final = frozenset(
-    "is are be being of to at as equals equal equaling set should must the a an it with being".split()
-)
+        inside: room location place
+        at: time place location venue address hour restaurant store shop hotel rate price position
+        on: date day topic subject platform device weekday account street
+        for: query text duration person reason user customer purpose term keyword city location period client patient
+        owner recipient account
+        with: attendee participant guest person member contact divisor ingredient
+        about: topic subject query theme matter text term keyword
+        regarding: topic subject query theme matter
+        concerning: topic subject query theme matter
+        of: name subject owner object item
+        by: author artist creator deadline due amount factor divisor exponent writer
+        near: location place city address area
+        around: location place city address area
+        as: role type status kind format category title relation relationship position
+        called: name title label
+        named: name title label
+        titled: name title label
+        entitled: name title label
+        labeled: label name title
+        saying: text message body content note comment caption
+        says: text message body content note comment caption
+        stating: text message body content note comment
+        reading: text message body content note comment
+        that: text message body content note comment task
+        because: reason cause comment note
+        since: start begin since reason
+        until: end until due deadline
+        till: end until due deadline
+        through: end method
+        under: category folder parent project maximum max highest limit name
+        below: maximum max highest limit ceiling
+        above: minimum min lowest threshold floor
+        over: minimum min lowest threshold
+        via: method channel carrier medium
+        using: method tool model format
+        after: start since minimum
+        before: end deadline due until
+        per: interval period
+        than: limit threshold
+        """
+    ).items()
+}
+STRONG: Final = word_set("called named titled entitled labeled saying says stating reading")
+FREE: Final = STRONG | word_set("that because about regarding concerning")  # a text of any words may follow
+FILLERS: Final = word_set("is are be being of to at as equals equal equaling set should must the a an it with")
 _GENERIC: Final = frozenset(
-    map(stem, "id name number value text string code type key num count new target input the a is of no to".split())
+    map(stem, word_set("id name number value text string code type key num count new target input the a is of no to"))
 )
-
-
-def _table() -> dict[str, frozenset[str]]:
-    table: dict[str, set[str]] = {}
-    cue = ""
-    for word in _TARGETS.split():
-        if word.endswith(":"):
-            cue = word[:-1]
-        else:
-            table.setdefault(cue, set()).add(stem(word))
-    return {cue: frozenset(targets) for cue, targets in table.items()}
-
-
-TARGETS: Final = _table()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +83,18 @@ class Mention:
 def affinity(cue: str, parameter: Parameter) -> float:
     """How much a preposition or a word such as "called" points to a parameter: 0 to 1."""
     targets = TARGETS.get(cue, frozenset())
-    if cue in parts_of(parameter.name):
+    parts = parts_of(parameter.name)
+    if cue in parts:
         return 1.0
+    if cue in {"in", "into", "as"} and {"to", "target"} & set(parts):  # fifty euros in dollars
+        return 0.95
     if targets & set(parameter.name_stems):
         return 0.85
     described = f"{parameter.title} {parameter.description}"
-    words = [word.norm for word in words_of(described)]
-    if words[-1:] == [cue] or targets & set(stems_of(described)[:3]):
+    norms = [word.norm for word in words_of(described)]
+    if norms[-1:] == [cue] or targets & set(stems_of(described)[:3]):
         return 0.6
-    return 0.45 if targets & set(stems_of(described)) or (cue != "of" and cue in words) else 0.0
+    return 0.45 if targets & set(stems_of(described)) or (cue != "of" and cue in norms) else 0.0
 
 
 def mentions(stems: Sequence[str], parameter: Parameter, rivals: Sequence[Parameter]) -> list[Mention]:
@@ -113,7 +106,9 @@ def mentions(stems: Sequence[str], parameter: Parameter, rivals: Sequence[Parame
             alike = _same(stems[start:end], phrase)
             if alike and weight * alike > found.get((start, end), Mention(0, 0, 0.0)).weight:
                 found[start, end] = Mention(start, end, weight * alike)
-    return sorted(found.values(), key=lambda mention: (-mention.weight, mention.start))
+    best = max((mention.weight for mention in found.values()), default=0.0)
+    near = [mention for mention in found.values() if mention.weight >= 0.85 * best]  # not a part, if the whole is said
+    return sorted(near, key=lambda mention: (-mention.weight, mention.start))
 
 
 def _same(said: Sequence[str], name: Sequence[str]) -> float:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from agent_worker.models.rules.arguments import Filling, fill
+from agent_worker.models.rules.filling import Filling
+from agent_worker.models.rules.places import QUESTIONS
 from agent_worker.models.rules.profile import Profile
 from agent_worker.models.rules.questions import correction_for, question_for
-from agent_worker.models.rules.replies import answered
-from agent_worker.models.rules.requests import requests_in
-from agent_worker.models.rules.routing import Route
+from agent_worker.models.rules.replies import EXACT, answered
+from agent_worker.models.rules.requests import continued, requests_in
+from agent_worker.models.rules.routing import Route, Router
 from agent_worker.models.rules.schema import Path
 from agent_worker.models.rules.sentence import Sentence
 from agent_worker.models.rules.smalltalk import offer, reply_for, smalltalk_kind
@@ -24,9 +25,11 @@ from agent_worker.models.rules.words import plain
 _MAX_QUESTIONS: Final = 8  # in a row that are followed back
 _MAX_ANSWER: Final = 6  # words; a longer message that doesn't answer the question is about something else
 _NEW_REQUEST: Final = 0.6  # from which confidence on an answer is rather a request of its own
+_FOLLOWED: Final = 0.6  # the confidence of a request that continues the one before
 _FOLLOW_UP: Final = re.compile(
-    r"(?:and|no|sorry|actually|okay|ok|well|then|now|oh)?\s*(?:(?:and )?(?:what|how) about|i mean|i meant|i said|make (?:it|that)|"
-    r"(?:and )?(?:the same )?(?:for|in|at|on|with)\b|and|no|actually|rather|instead)\s*(?P<rest>.*)"
+    r"(?:(?:and|no|sorry|actually|okay|ok|well|then|now|oh|rather|instead|the same) )*"
+    r"(?:(?:what|how) about |i mean |i meant |i said |make (?:it|that) |(?<=and )|(?<=no )|(?<=actually )|"
+    r"(?<=instead )|(?<=same )|(?=(?:for|in|at|on|with) ))(?P<rest>.+)"
 )
 _REFERENCES: Final = re.compile(r"\b(?:that|it|this|the (?:result|answer|sum|total|product|difference))\b")
 
@@ -65,6 +68,7 @@ def plan_for(turns: Sequence[Turn], profiles: Sequence[Profile], name: str = "")
 class _Conversation:
     def __init__(self, profiles: Sequence[Profile], name: str) -> None:
         self._profiles = profiles
+        self._router = Router(profiles)
         self._name = name
 
     def plan(self, turns: Sequence[Turn], depth: int) -> Plan:
@@ -73,11 +77,11 @@ class _Conversation:
         kind = smalltalk_kind(turn.text)
         if asked and kind == "cancel":
             return Plan("cancel", 1.0, say=reply_for("cancel", self._profiles, self._name))
-        if asked and kind in {"", "thanks"} and (answered := self._answered(asked, turn)):
+        if asked and (not kind or _may_be_said(asked, kind)) and (answered := self._answered(asked, turn)):
             return answered
         if not plain(turn.text):
             return Plan("help", 0.0, say="Sorry, I didn't catch that.")
-        routes = requests_in(turn.text, self._profiles, turn.now)
+        routes = requests_in(turn.text, self._router, turn.now)
         if kind and (routes[0].tool is None or routes[0].missing or routes[0].confidence < 0.9):
             return self._small_talk(kind, before)
         if routes[0].confidence < _NEW_REQUEST and (followed := self._follow_up(turn, before)):
@@ -98,7 +102,7 @@ class _Conversation:
         sentence = Sentence(turn.text, turn.now)
         at, route = next((at, route) for at, route in enumerate(asked.routes) if route.missing)
         parameter = route.missing[0]
-        fresh = requests_in(turn.text, self._profiles, turn.now)[0]
+        fresh = requests_in(turn.text, self._router, turn.now)[0]
         if (
             fresh.tool == route.tool
             and fresh.filling.values.get(parameter.path) is not None
@@ -107,9 +111,11 @@ class _Conversation:
             return _requested(
                 _replaced(asked.routes, at, _refilled(route, {**route.filling.values, **fresh.filling.values}))
             )
-        values = answered(_profile(route), parameter, sentence, route.filling.values)
+        values = answered(_profile(route), parameter, sentence, route.filling.values, route.filling.loose)
         another = fresh.tool not in {None, route.tool} and fresh.confidence >= _NEW_REQUEST
         if another and (values is None or parameter.textual):
+            return None
+        if sentence.norms[0] in QUESTIONS and len(sentence) > 3 and parameter.name.lower() not in EXACT:
             return None
         if values is None:
             return None if len(sentence) > _MAX_ANSWER else replace(asked, say=correction_for(parameter))
@@ -133,16 +139,19 @@ class _Conversation:
         if profile is None:
             return None
         old = {one.path: value for one in profile.parameters if (value := _dug(arguments, one.path)) is not None}
-        new = fill(profile, Sentence(turn.text, turn.now), frozenset()).values
-        changed = {path: value for path, value in new.items() if value != {}}
-        if not changed:
-            return None
-        values = {**old, **changed}
-        return _requested((_refilled(Route(tool, confidence=0.6, profile=profile), values),))
+        before_it = Route(tool, confidence=_FOLLOWED, profile=profile, filling=Filling(old))
+        route = continued(before_it, match["rest"], turn.now)
+        return None if route is None else _requested((route,))
 
     def _help(self, confidence: float) -> Plan:
         text = f"I'm not sure how to help with that. {offer(self._profiles)}"
         return Plan("help", round(1 - confidence, 3), say=text)
+
+
+def _may_be_said(asked: Plan, kind: str) -> bool:
+    """Whether small talk may be the text that was asked for: translate "good evening"."""
+    parameter = next(route.missing[0] for route in asked.routes if route.missing)
+    return kind in {"greeting", "thanks", "goodbye", "wellbeing"} and parameter.name.lower() in EXACT
 
 
 def _requested(routes: tuple[Route, ...]) -> Plan:
@@ -201,7 +210,7 @@ def borrow(route: Route, number: float) -> Route:
     return replace(_refilled(route, {**route.filling.values, parameter.path: value}), borrowed=None)
 
 
-def _dug(arguments: Mapping[str, Any], path: Path) -> Any:  # noqa: ANN401 - JSON
+def _dug(arguments: Mapping[str, Any], path: Path) -> Any:
     here: Any = arguments
     for step in path:
         if isinstance(here, Mapping):

@@ -8,12 +8,13 @@ from agent_worker.models.rules.cues import Mention
 from agent_worker.models.rules.places import Claim, Place
 from agent_worker.models.rules.schema import Parameter
 from agent_worker.models.rules.sentence import Sentence
+from agent_worker.models.rules.tables import word_set
 from agent_worker.models.rules.words import parts_of, stem
 
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.\w+")
 _URL: Final = re.compile(r"(?:https?://|www\.)\S+|[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|io|dev|edu|gov)(?:/\S*)?")
-_CODES: Final = frozenset(
-    "id number code no nr num sku pin isbn zip postcode phone ref reference serial ticket key uuid version".split()
+_CODES: Final = word_set(
+    "id number code no nr num sku pin isbn zip postcode phone ref reference serial ticket key uuid version"
 )
 _EXAMPLES: Final = re.compile(r"(?:for example|e\.g\.|such as|for instance|like)[:,]? ([^.;()]+)", re.IGNORECASE)
 _EXAMPLE_JOINT: Final = re.compile(r",\s*(?:or |and )?| or | and ")

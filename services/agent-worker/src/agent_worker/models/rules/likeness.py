@@ -1,154 +1,48 @@
 """How alike two words are: the same stem, a synonym, a relative, or what a recogniser may have made of it."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
-from os.path import commonprefix
 from typing import Final
 
-from agent_worker.models.rules.words import stem
+from agent_worker.models.rules.synonyms import HINTS, OPPOSITES, SYNONYMS
+from agent_worker.models.rules.tables import word_set
 
 SYNONYM: Final = 0.8
 RELATIVE: Final = 0.75  # of the same family: remind and reminder
 MISHEARD: Final = 0.65
 HINT: Final = 0.45  # "where" and a place
 
-_SYNONYMS: Final = """
-    create add make new insert register open
-    create schedule set place
-    add plus sum total
-    subtract minus difference deduct
-    multiply times product
-    times time
-    divide over quotient
-    delete remove erase drop discard
-    list show display enumerate
-    get show fetch retrieve read check view tell
-    find search lookup query locate seek
-    send deliver dispatch submit
-    schedule book arrange plan
-    book reserve reservation booking
-    meeting appointment event
-    update change edit modify adjust alter
-    set put change adjust
-    begin start launch run
-    stop end halt finish terminate
-    close resolve finish complete
-    bug issue ticket defect problem
-    buy purchase order
-    price cost charge worth
-    weather forecast
-    temperature hot cold warm heat degree
-    light lamp
-    lamp bulb
-    tv television
-    telephone phone
-    call phone ring dial
-    photo picture image
-    movie film
-    song track music tune
-    task todo chore
-    note memo
-    remind reminder remember
-    customer client
-    employee staff worker
-    folder directory
-    document file
-    message text
-    mail email
-    pause hold suspend
-    resume continue
-    cancel abort revoke
-    ship shipment shipping deliver delivery parcel package
-    basket cart
-    comment reply
-    assign give
-    increase raise
-    decrease lower reduce
-    describe explain detail
-    percent percentage
-    power exponent
-    holiday vacation
-    clock time
-    blind shutter curtain
-    volume loud
-    calculate compute
-    people person member
-    date day
-    rename retitle
-    member belong
-    story tale
-    fact trivia
-    say speak utter
-    big large
-    weigh weight
-    tall height high
-    translate translation
-    postpone reschedule move
-    owner assignee responsible
-    hour opening
-"""
-_HINTS: Final = """
-    where: place location address city find room
-    when: time date day schedule hour start
-    who: person member people user owner assignee contact
-    much: price cost total amount balance
-    many: count number total quantity amount
-    long: duration minute length
-    far: distance
-    old: age birthday
-"""
-_OPPOSITES: Final = """
-    on off; open close; lock unlock; start stop; play pause; play stop; enable disable; activate deactivate; add remove;
-    add delete; create delete; create remove; increase decrease; raise lower; up down; mute unmute; arm disarm;
-    show hide; in out; buy sell; subscribe unsubscribe; install uninstall; follow unfollow; connect disconnect;
-    assign unassign; archive restore; pin unpin; block unblock; first last; load unload; open lock; income expense;
-    begin end; push pull; encrypt decrypt; add subtract; multiply divide; like dislike; login logout; accept decline;
-    approve reject; checkin checkout; send receive; minimum maximum; before after; win lose; publish unpublish
-"""
-
-_SUFFIXES: Final = frozenset(
-    [
-        "",
-        *"abl al ali ally anc ant er ation cation enc ent er ibl ic ion ist iv li ment nes or s sion t tion ur".split(),
-    ]
-)
+_SUFFIXES: Final = word_set(
+    "abl al ali ally anc ant er ation cation enc ent ibl ic ion ist iv li ment nes or r s sion t tion ur"
+) | {""}
 _VOWELS: Final = re.compile(r"(?<=.)[aeiouy]+")
 _SOUNDS: Final = [
     (re.compile(pattern), sound)
     for pattern, sound in (
-        (r"^(kn|gn|pn)", "n"), (r"^wr", "r"), (r"^wh", "w"), (r"^ps", "s"), (r"^x", "s"), (r"ph", "f"),
-        (r"(?<=[aeiou])gh(?=[aeiou])", "g"), (r"gh", ""), (r"mb$", "m"), (r"t?ch", "C"), (r"sh", "S"),
-        (r"[sc]+(?=i[oa])", "S"), (r"ti(?=[oa])", "S"), (r"th", "t"), (r"c(?=[eiy])", "s"), (r"d?g(?=[eiy])", "j"),
-        (r"[ckq]+", "k"), (r"x", "ks"), (r"z", "s"), (r"v", "f"), (r"h(?=[^aeiou]|$)", ""), (r"(.)\1+", r"\1"),
+        (r"^(kn|gn|pn)", "n"),
+        (r"^wr", "r"),
+        (r"^wh", "w"),
+        (r"^ps", "s"),
+        (r"^x", "s"),
+        (r"ph", "f"),
+        (r"(?<=[aeiou])gh(?=[aeiou])", "g"),
+        (r"gh", ""),
+        (r"mb$", "m"),
+        (r"t?ch", "C"),
+        (r"sh", "S"),
+        (r"[sc]+(?=i[oa])", "S"),
+        (r"ti(?=[oa])", "S"),
+        (r"th", "t"),
+        (r"c(?=[eiy])", "s"),
+        (r"d?g(?=[eiy])", "j"),
+        (r"[ckq]+", "k"),
+        (r"x", "ks"),
+        (r"z", "s"),
+        (r"h(?=[^aeiou]|$)", ""),
+        (r"(.)\1+", r"\1"),
     )
-]  # fmt: skip
-
-
-def _groups(text: str) -> dict[str, frozenset[str]]:
-    related: dict[str, set[str]] = {}
-    for line in filter(None, map(str.strip, text.splitlines())):
-        stems = [stem(word) for word in line.split()]
-        for word in stems:
-            related.setdefault(word, set()).update(stems)
-    return {word: frozenset(others - {word}) for word, others in related.items()}
-
-
-SYNONYMS: Final = _groups(_SYNONYMS)
-HINTS: Final = {
-    word.strip(): frozenset(map(stem, targets.split()))
-    for word, targets in (line.split(":") for line in _HINTS.strip().splitlines())
-}
-
-
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    for pair in text.replace("\n", " ").strip().split(";"):
-        left, right = map(stem, pair.split())
-        yield left, right
-        yield right, left
-
-
-OPPOSITES: Final = frozenset(_pairs(_OPPOSITES))
+]
 
 
 def opposite(left: str, right: str) -> bool:
@@ -179,7 +73,9 @@ def related(left: str, right: str) -> bool:
     """Whether both are derived from one word: reserve, reservation."""
     if not (left.isalpha() and right.isalpha()):
         return False
-    shared = len(commonprefix((left, right)))
+    shared = next(
+        (at for at, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right))
+    )
     return shared >= max(4, 0.5 * max(len(left), len(right))) and {left[shared:], right[shared:]} <= _SUFFIXES
 
 
@@ -216,7 +112,7 @@ def phrase_likeness(said: Iterable[str], meant: Iterable[str]) -> float:
 
 
 def _edits(left: str, right: str, most: int) -> int:
-    """Insertions, deletions, substitutions and swaps of neighbours between two words; `most` + 1 for more than `most`."""
+    """Insertions, deletions, substitutions and swaps of neighbours between two words; `most` + 1 if there are more."""
     last: list[int] = []
     row = list(range(len(right) + 1))
     for i, a in enumerate(left, 1):

@@ -18,9 +18,13 @@ from agent_worker.models.rules.numerals import (
 )
 
 _DIGITS: Final = re.compile(
-    r"(?P<sign>[-+\N{MINUS SIGN}]?)[$€£#]?(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?P<tail>%|st|nd|rd|th)?"
+    r"(?P<sign>[-+\N{MINUS SIGN}]?)[$\N{EURO SIGN}\N{POUND SIGN}#]?"
+    r"(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?P<tail>%|st|nd|rd|th)?"
 )
 _SPOKEN_DIGITS: Final = UNITS | {"oh": 0, "o": 0}
+_HOMOPHONES: Final = {"to": 2, "too": 2, "for": 4, "won": 1, "ate": 8}
+_OPERATORS: Final = frozenset({"and", "plus", "minus", "times", "by", "add"})
+_OPERATORS_FOLLOWING: Final = [["and"], ["plus"], ["minus"], ["times"], ["by"], ["divided"], ["percent"], ["to"]]
 _SHORTEST_CODE: Final = 3  # digits in a row that are read as one number
 _MAX_DIGITS: Final = 15  # longer ones are names of things, not quantities
 
@@ -71,6 +75,17 @@ def number_at(words: Sequence[str], start: int, *, after_number: bool = False) -
     if number is None:
         return None
     return Number(sign * number.value, start, number.end, number.ordinal, number.parts if sign > 0 else ())
+
+
+def misheard_numbers(words: Sequence[str]) -> list[Number]:
+    """Words that sound like numbers and stand where one belongs: "add to and three", "multiply for by six"."""
+    return [
+        Number(_HOMOPHONES[word], at, at + 1)
+        for at, word in enumerate(words)
+        if word in _HOMOPHONES
+        and at
+        and (words[at - 1] in _OPERATORS or words[at + 1 : at + 2] in _OPERATORS_FOLLOWING)
+    ]
 
 
 def year_at(words: Sequence[str], start: int) -> tuple[int, int] | None:
@@ -190,7 +205,7 @@ class _Spoken:
 
     def _large(self, word: str) -> bool:
         scale = SCALES.get(word) or ORDINAL_SCALES.get(word)
-        if scale is None or scale == 100 or not 0 < self._group or scale >= self._scale:
+        if scale is None or scale == 100 or self._group <= 0 or scale >= self._scale:
             return False
         self._total += self._group * scale
         self._group, self._room, self._scale = 0, 1000, scale

@@ -4,17 +4,20 @@ import re
 from typing import Final
 
 from agent_worker.models.rules.claims import moment_kind
-from agent_worker.models.rules.profile import deed_of
 from agent_worker.models.rules.schema import Parameter
+from agent_worker.models.rules.tables import word_set
+from agent_worker.models.rules.verbs import deed_of
 from agent_worker.models.rules.words import parts_of
 
 _MAX_CHOICES: Final = 12
 _MAX_WORDS: Final = 8  # of a description that is used in a question
 _PHRASE_END: Final = re.compile(r"[.,;:(\n]|\s+(?:for example|e\.g\.|such as|in the form|as in|like)\b", re.IGNORECASE)
 _ASKING: Final = frozenset({"what", "which", "who", "whom", "where", "when", "how", "why", "whether", "if"})
-_TOLD: Final = frozenset(  # one says what they are, not which one
-    "title text message body name subject content note description comment reason query amount quantity number count date day "
-    "time password email address phone code id url prompt question summary phrase label duration age".split()
+_TOLD: Final = word_set(  # one says what they are, not which one
+    """
+    address age amount body code comment content count date day description duration email id label message name note
+    number password phone phrase prompt quantity query question reason subject summary text time title url
+    """
 )
 _MEANT: Final = {
     "to": "recipient",
@@ -95,6 +98,8 @@ def _demand(parameter: Parameter) -> str:
             if high is not None
             else whole
         )
+    if parameter.item is not None:
+        return f"at least {parameter.min_items} of them" if parameter.min_items > 1 else "at least one of them"
     if kind:
         return {"day": "a day", "time": "a time of day", "moment": "a day and a time", "duration": "a length of time"}[
             kind

@@ -1,7 +1,7 @@
 """The answer to a question for one parameter, and what else the answer says."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from agent_worker.models.rules.arguments import fill
@@ -11,23 +11,28 @@ from agent_worker.models.rules.places import Place
 from agent_worker.models.rules.profile import Profile
 from agent_worker.models.rules.schema import Parameter, Path
 from agent_worker.models.rules.sentence import Sentence
+from agent_worker.models.rules.tables import word_set
 
 _LEAD: Final = re.compile(
-    r"^(?:(?:um|uh|well|oh|so|okay|ok|please|yes|no|sorry|i mean|i meant|i said|i want|i'd like|make it|let's say|let's do|let's take|"
-    r"it's|it is|that's|that is|that would be|it should be|call it|name it|say|use|take|the one|just|maybe)\b[,:]?\s*)+",
+    r"^(?:(?:um|uh|well|oh|so|okay|ok|please|yes|no|sorry|i mean|i meant|i said|i want|i'd like|make it|let's say|"
+    r"let's do|let's take|it's|it is|that's|that is|that would be|it should be|call it|name it|say|use|take|the one|"
+    r"just|maybe)\b[,:]?\s*)+",
     re.IGNORECASE,
 )
 _TAIL: Final = re.compile(r"(?:[,.!?]|\s+(?:please|thanks|thank you|then))+$", re.IGNORECASE)
 _ARTICLE: Final = re.compile(r"^(?:the|a|an|in|for|to|at|on|from|with|by|of)\s+(?=\S)", re.IGNORECASE)
-_EXACT: Final = frozenset(
-    "text message body content phrase sentence question prompt comment note words title description".split()
+EXACT: Final = word_set(
+    "text message body content phrase sentence question prompt comment note words title description"
 )
 
 
 def answered(
-    profile: Profile, parameter: Parameter, sentence: Sentence, values: Mapping[Path, Any]
+    profile: Profile, parameter: Parameter, sentence: Sentence, values: Mapping[Path, Any], loose: Sequence[Any] = ()
 ) -> dict[Path, Any] | None:
-    """The values with those that the answer adds; None if it doesn't answer the question."""
+    """The values with those that the answer adds; None if it doesn't answer the question.
+
+    `loose` is what was said before of an array, too little to be one.
+    """
     if not len(sentence):
         return None
     if parameter.textual and not moment_kind(parameter):
@@ -36,6 +41,10 @@ def answered(
     if found is None:
         return None
     value, start, end = found
+    if parameter.item is not None:
+        value = value if len(value) >= parameter.min_items else [*loose, *value]
+        if len(value) < parameter.min_items:
+            return None
     known = {**values, parameter.path: value}
     rest = _without(sentence, start, end)
     others = any(one.path not in known and not one.textual for one in profile.parameters)
@@ -112,7 +121,7 @@ def _with_text(
             return None
     filled = dict(fill(profile, sentence, frozenset(), values).values)
     others = filled.keys() - values.keys() - {parameter.path}
-    if parameter.path in filled and (others or parameter.name.lower() not in _EXACT):
+    if parameter.path in filled and (others or parameter.name.lower() not in EXACT):
         return filled
     text = _bare(sentence.text)
     return {**values, parameter.path: text} if text else None
@@ -122,7 +131,7 @@ def _bare(text: str) -> str:
     """The answer without what only leads up to it: "it's Paris, please" is Paris."""
     text = _TAIL.sub("", _LEAD.sub("", text.strip()))
     short = _ARTICLE.sub("", text)
-    return (short if len(short.split()) <= 3 else text).strip("\"'“”").strip()
+    return (short if len(short.split()) <= 3 else text).strip("\"' ")
 
 
 def _without(sentence: Sentence, start: int, end: int) -> Sentence:

@@ -1,14 +1,16 @@
 """The requests in one message: "add two and three and then tell me the time in paris" holds two."""
 
 import re
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from agent_worker.models.rules.arguments import fill
 from agent_worker.models.rules.cues import STRONG
-from agent_worker.models.rules.places import LEAD_IN
-from agent_worker.models.rules.profile import Profile
-from agent_worker.models.rules.routing import CONFIDENT, QUESTIONS, Route, route_sentence
+from agent_worker.models.rules.filling import Filling
+from agent_worker.models.rules.fitting import takes_text
+from agent_worker.models.rules.places import LEAD_IN, QUESTIONS
+from agent_worker.models.rules.routing import Route, Router
 from agent_worker.models.rules.sentence import Sentence
 
 MAX_REQUESTS: Final = 4
@@ -16,43 +18,71 @@ _SURE: Final = 0.6  # to take an "and" for the joint of two requests
 _JOINTS: Final = re.compile(
     r"(?:[.;?!]+|,?\s+(?:and|but))?\s+(?:and then|after that|afterwards|then|also)\s+|[.;?!]+\s+", re.IGNORECASE
 )
+_ELLIPSIS: Final = frozenset({"in", "for", "at", "on", "from", "with", "of"})  # "… in rome and in berlin"
 _AND: Final = re.compile(r",?\s+and\s+", re.IGNORECASE)
 
 
-def requests_in(text: str, profiles: Sequence[Profile], now: datetime) -> tuple[Route, ...]:
+def requests_in(text: str, router: Router, now: datetime) -> tuple[Route, ...]:
     """One route for each request, at most four; a single one, perhaps without a tool, if the text can't be divided."""
-    whole = route_sentence(Sentence(text, now), profiles)
-    if '"' not in text:
-        parts = [part for part in _JOINTS.split(text) if part.strip()]
-        routes = [route for part in parts for route in _divided(part, profiles, now)]
-        if 1 < len(parts) and 1 < len(routes) <= MAX_REQUESTS and all(route.tool for route in routes):
-            return tuple(routes)
-        if len(parts) > 1 and whole.tool is None:
-            return tuple(route for route in routes if route.tool)[:MAX_REQUESTS] or (whole,)
-    divided = _divided(text, profiles, now)
-    return divided if 1 < len(divided) <= MAX_REQUESTS else (whole,)
+    whole = router.route(text, now)
+    if '"' in text:
+        return (whole,)
+    routes: list[Route] = []
+    for part in _JOINTS.split(text):
+        found = _divided(part, router, now) if part.strip() else ()
+        if routes and len(found) == 1 and found[0].tool is None:
+            found = (continued(routes[-1], part, now) or found[0],)
+        routes.extend(found)
+    known = tuple(route for route in routes if route.tool)
+    if 1 < len(routes) <= MAX_REQUESTS and len(known) == len(routes):
+        return known
+    return known[:MAX_REQUESTS] if whole.tool is None and known else (whole,)
 
 
-def _divided(text: str, profiles: Sequence[Profile], now: datetime) -> tuple[Route, ...]:
+def _divided(text: str, router: Router, now: datetime) -> tuple[Route, ...]:
     """A clause, cut at each "and" that both sides of are requests of their own."""
     for joint in _AND.finditer(text):
         left, right = text[: joint.start()], text[joint.end() :]
         if STRONG & set(left.lower().split()):
             break
-        first = route_sentence(Sentence(left, now), profiles)
-        if first.tool is None or first.confidence < _SURE or first.missing or not _begins_request(right, profiles, now):
-            continue
-        return (first, *_divided(right, profiles, now))
-    return (route_sentence(Sentence(text, now), profiles),)
+        first = router.route(left, now)
+        if first.tool and first.confidence >= _SURE and not first.missing and _begins_request(right, router, now):
+            return (first, *_divided(right, router, now))
+        if (
+            first.tool
+            and first.confidence >= _SURE
+            and right.lower().partition(" ")[0] in _ELLIPSIS
+            and not router.route(right, now).tool
+        ):
+            second = continued(first, right, now)
+            return (first, second) if second else (router.route(text, now),)
+    return (router.route(text, now),)
 
 
-def _begins_request(text: str, profiles: Sequence[Profile], now: datetime) -> bool:
+def continued(route: Route, text: str, now: datetime) -> Route | None:
+    """The same request with what a fragment says: "and in berlin"; None if it says nothing that the tool takes."""
+    profile = route.profile
+    if profile is None:
+        return None
+    filling = fill(profile, Sentence(text, now), frozenset())
+    new = {path: value for path, value in filling.values.items() if value != {}}
+    sure = {path: value for path, value in new.items() if path not in filling.guessed_paths}
+    texts = [one for one in profile.parameters if takes_text(one)]
+    new = sure or (new if len(texts) == 1 else {})
+    if not new:
+        return None
+    changed = Filling({**route.filling.values, **new})
+    missing = changed.missing(profile.parameters)
+    return replace(route, filling=changed, arguments=changed.arguments(), missing=missing)
+
+
+def _begins_request(text: str, router: Router, now: datetime) -> bool:
     """Whether a text names a tool with its first word that matters, or asks a question."""
-    sentence = Sentence(text, now)
-    route = route_sentence(sentence, profiles)
-    if route.tool is None or route.profile is None or route.confidence < max(_SURE, CONFIDENT):
+    route = router.route(text, now)
+    if route.profile is None or route.confidence < _SURE:
         return False
+    sentence = Sentence(text, now)
     at = next((at for at, norm in enumerate(sentence.norms) if norm not in LEAD_IN), -1)
-    return sentence.norms[at] in QUESTIONS or (
-        sentence.stems[at] in route.profile.weights and at not in route.filling.used
-    )
+    if sentence.norms[at] in QUESTIONS:
+        return True
+    return sentence.stems[at] in route.profile.weights and at not in route.filling.used

@@ -7,7 +7,7 @@ from functools import cached_property
 from agent_worker.models.rules.durations import Duration, find_durations
 from agent_worker.models.rules.moments import Moment, find_moments
 from agent_worker.models.rules.numbers import Number, find_numbers
-from agent_worker.models.rules.words import Word, words_of
+from agent_worker.models.rules.words import Word, quotations, words_of
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,17 @@ class Sentence:
     def durations(self) -> list[Duration]:
         """All lengths of time, from left to right."""
         return find_durations(self.norms)
+
+    @cached_property
+    def values(self) -> frozenset[int]:
+        """The words that say numbers, days, times and lengths of time."""
+        spans: list[Number | Moment | Duration] = [*self.numbers, *self.moments, *self.durations]
+        return frozenset(at for span in spans for at in range(span.start, span.end))
+
+    def quotation(self, at: int) -> str:
+        """The whole text between the quotation marks around a word, with its punctuation."""
+        start, end = quotations(self.text)[self.words[at].quote - 1]
+        return self.text[start:end].strip()
 
     def quoted(self, start: int, end: int) -> bool:
         """Whether one of these words stands in quotation marks."""

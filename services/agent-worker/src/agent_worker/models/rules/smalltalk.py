@@ -4,37 +4,57 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from agent_worker.models.rules.profile import VERBS, Profile, deed_of
+from agent_worker.models.rules.profile import Profile
 from agent_worker.models.rules.questions import listed
+from agent_worker.models.rules.verbs import VERBS, deed_of
 from agent_worker.models.rules.words import plain
 
 _MAX_OFFERS: Final = 6
 _ADDRESS: Final = r"(?: there| everyone| assistant| computer| again| friend| my friend| sir| madam)*"
 _PATTERNS: Final = {
-    kind: re.compile(rf"(?:{pattern})(?: please)?")
-    for kind, pattern in {
-        "greeting": rf"(?:hello|hi|hey|good (?:morning|afternoon|evening|day)|greetings|howdy)+{_ADDRESS}(?: how are you(?: today| doing)?)?",
-        "wellbeing": r"(?:and )?how are you(?: doing| today)*|how is it going|how's it going|what's up",
-        "thanks": rf"(?:ok |okay |great |perfect |cool )*(?:thanks|thank you|thank you so|cheers)(?: very much| so much| a lot| much)*{_ADDRESS}"
-        r"|(?:great|perfect|cool|awesome|nice|well done|good job|that's all|ok|okay|alright|all right)",
-        "goodbye": rf"(?:ok |okay )?(?:goodbye|good bye|bye|bye bye|see you|see you later|good night|farewell){_ADDRESS}",
-        "identity": r"who are you|what are you|what's your name|what is your name|tell me your name|introduce yourself|are you (?:a robot|human|real)",
-        "abilities": r"(?:please )?(?:help|help me|what can you do|what can you do for me|what can i (?:ask|say)(?: you)?|what do you do|"
-        r"how can you help(?: me)?|what are you able to do|what are your (?:abilities|skills)|list your (?:tools|skills)|"
-        r"what tools do you have|(?:can you |could you )?help me)",
-        "cancel": r"(?:no |oh |ok |okay |actually )*(?:never ?mind|nevermind|cancel|cancel that|cancel it|forget it|forget that|forget about it|"
-        r"stop|stop it|stop that|no thanks|no thank you|drop it|skip it|leave it|nothing|don't bother|abort|quit)",
-        "repeat": r"(?:sorry |pardon |what |please |can you |could you |would you )*(?:repeat(?: that| it| yourself| the (?:last )?answer)?|"
-        r"say (?:that|it) again|come again|once more|one more time|what did you say|what was that|i didn't (?:hear|catch|get) (?:that|you)|pardon(?: me)?|say again)",
-    }.items()
+    "greeting": (
+        rf"(?:hello|hi|hey|good (?:morning|afternoon|evening|day)|greetings|howdy)+{_ADDRESS}"
+        r"(?: how are you(?: today| doing)?)?"
+    ),
+    "wellbeing": r"(?:and )?how are you(?: doing| today)*|how is it going|how's it going|what's up",
+    "thanks": (
+        r"(?:ok |okay |great |perfect |cool )*(?:thanks|thank you|thank you so|cheers)"
+        rf"(?: very much| so much| a lot| much)*{_ADDRESS}|"
+        r"(?:great|perfect|cool|awesome|nice|well done|good job|that's all|ok|okay|alright|all right)"
+    ),
+    "goodbye": (
+        r"(?:ok |okay )?(?:goodbye|good bye|bye|bye bye|see you|see you later|good night|farewell)"
+        rf"{_ADDRESS}"
+    ),
+    "identity": (
+        r"who are you|what are you|what's your name|what is your name|tell me your name|introduce yourself|"
+        r"are you (?:a robot|human|real)"
+    ),
+    "abilities": (
+        r"(?:please )?(?:help|help me|what can you do|what can you do for me|what can i (?:ask|say)(?: you)?|"
+        r"what do you do|how can you help(?: me)?|what are you able to do|what are your (?:abilities|skills)|"
+        r"list your (?:tools|skills)|what tools do you have|(?:can you |could you )?help me)"
+    ),
+    "cancel": (
+        r"(?:no |oh |ok |okay |actually )*(?:never ?mind|cancel|cancel that|cancel it|forget it|forget that|"
+        r"forget about it|stop|stop it|stop that|no thanks|no thank you|drop it|skip it|leave it|nothing|don't bother|"
+        r"abort|quit)"
+    ),
+    "repeat": (
+        r"(?:sorry |pardon |what |please |can you |could you |would you )*"
+        r"(?:repeat(?: that| it| yourself| the (?:last )?answer)?|say (?:that|it) again|come again|once more|"
+        r"one more time|what did you say|what was that|i didn't (?:hear|catch|get) (?:that|you)|pardon(?: me)?|"
+        r"say again)"
+    ),
 }
+_KINDS: Final = {kind: re.compile(rf"(?:{pattern})(?: please)?") for kind, pattern in _PATTERNS.items()}
 _NAME: Final = re.compile(r"\b(?:[Yy]ou are|[Yy]our name is|[Nn]amed|[Cc]alled) ([A-Z][\w-]+)")
 
 
 def smalltalk_kind(text: str) -> str:
     """Which of these a whole sentence is; empty for anything else."""
     said = plain(text)
-    return next((kind for kind, pattern in _PATTERNS.items() if pattern.fullmatch(said)), "")
+    return next((kind for kind, pattern in _KINDS.items() if pattern.fullmatch(said)), "")
 
 
 def assistant_name(instructions: str | None) -> str:

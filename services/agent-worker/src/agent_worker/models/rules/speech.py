@@ -12,12 +12,14 @@ from agent_worker.models.rules.words import parts_of
 
 _MAX_ITEMS: Final = 25  # of a list that is told
 _MAX_DEPTH: Final = 4
-_END: Final = re.compile(r"[.!?…][\"'”’)\]*_`]*$|```$")
+_END: Final = re.compile("[.!?\N{HORIZONTAL ELLIPSIS}][\"'\N{RIGHT DOUBLE QUOTATION MARK})\\]*_`]*$|```$")
 _PREFIX: Final = re.compile(r"^Error executing tool [^:]+: ")
 _INVALID: Final = re.compile(r"\d+ validation errors? for ")
 _DETAIL: Final = re.compile(r" \[type=.*\]$")
 _PIECE: Final = re.compile(r"\S+\s*|\s+")
-_ORDINALS: Final = "First Second Third Fourth Fifth Sixth Seventh Eighth Ninth Tenth".split()
+_ORDINALS: Final = (
+    "First", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth", "Ninth", "Tenth"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
