@@ -323,20 +323,53 @@ TRAVEL = [
 ]
 
 MUSIC = [
-    tool("play_track", "Start playing a track.", "track", track=text("Title of the track"), artist=optional(text("Who performs it"))),
+    tool(
+        "play_track",
+        "Start playing a track.",
+        "track",
+        track=text("Title of the track"),
+        artist=optional(text("Who performs it")),
+    ),
     tool("pause_playback", "Pause the music."),
     tool("resume_playback", "Continue the music after a pause."),
     tool("next_track", "Skip to the next track."),
-    tool("set_volume", "Change how loud the music is.", "level", level=whole("Volume from 0 to 100", minimum=0, maximum=100)),
-    tool("create_playlist", "Create an empty playlist.", "name", name=text("Name of the playlist"), public=flag("Everybody can see it")),
-    tool("add_to_playlist", "Add a track to a playlist.", "playlist track", playlist=text("Which playlist"), track=text("Which track")),
+    tool(
+        "set_volume",
+        "Change how loud the music is.",
+        "level",
+        level=whole("Volume from 0 to 100", minimum=0, maximum=100),
+    ),
+    tool(
+        "create_playlist",
+        "Create an empty playlist.",
+        "name",
+        name=text("Name of the playlist"),
+        public=flag("Everybody can see it"),
+    ),
+    tool(
+        "add_to_playlist",
+        "Add a track to a playlist.",
+        "playlist track",
+        playlist=text("Which playlist"),
+        track=text("Which track"),
+    ),
     tool("whats_playing", "Tell which track is being played."),
     tool("set_sleep_timer", "Stop the music after some time.", "minutes", minutes=whole("After how many minutes")),
-    tool("play_radio", "Play a radio station.", "genre", genre=text("Kind of music", enum=["jazz", "rock", "classical", "hip_hop"])),
+    tool(
+        "play_radio",
+        "Play a radio station.",
+        "genre",
+        genre=text("Kind of music", enum=["jazz", "rock", "classical", "hip_hop"]),
+    ),
 ]
 
 BANK = [
-    tool("getBalance", "Returns the balance of an account.", "account", account=text("The account", enum=["checking", "savings", "creditCard"])),
+    tool(
+        "getBalance",
+        "Returns the balance of an account.",
+        "account",
+        account=text("The account", enum=["checking", "savings", "creditCard"]),
+    ),
     tool(
         "transferMoney",
         "Transfers money to somebody.",
@@ -347,12 +380,50 @@ BANK = [
         reference=text("What it is for"),
         executionDate=text("When to transfer it", format="date"),
     ),
-    tool("listTransactions", "Lists the latest transactions of an account.", "account", account=text("", enum=["checking", "savings", "creditCard"]), count=whole("How many", maximum=100)),
-    tool("blockCard", "Blocks a card that was lost or stolen.", "lastDigits", lastDigits=text("The last four digits of the card", pattern=r"^\d{4}$")),
-    tool("openAccount", "Opens a new account.", "type", type=text("Kind of account", enum=["checking", "savings", "joint"]), currency=text("", enum=["EUR", "USD"])),
-    tool("getExchangeRate", "Returns the exchange rate between two currencies.", "base quote", base=text("", enum=["EUR", "USD", "GBP"]), quote=text("", enum=["EUR", "USD", "GBP"])),
-    tool("scheduleStandingOrder", "Sets up a payment that is repeated.", "payee amount interval", payee=text("Who is paid"), amount=number(""), interval=text("", enum=["weekly", "monthly", "yearly"])),
+    tool(
+        "listTransactions",
+        "Lists the latest transactions of an account.",
+        "account",
+        account=text("", enum=["checking", "savings", "creditCard"]),
+        count=whole("How many", maximum=100),
+    ),
+    tool(
+        "blockCard",
+        "Blocks a card that was lost or stolen.",
+        "lastDigits",
+        lastDigits=text("The last four digits of the card", pattern=r"^\d{4}$"),
+    ),
+    tool(
+        "openAccount",
+        "Opens a new account.",
+        "type",
+        type=text("Kind of account", enum=["checking", "savings", "joint"]),
+        currency=text("", enum=["EUR", "USD"]),
+    ),
+    tool(
+        "getExchangeRate",
+        "Returns the exchange rate between two currencies.",
+        "base quote",
+        base=text("", enum=["EUR", "USD", "GBP"]),
+        quote=text("", enum=["EUR", "USD", "GBP"]),
+    ),
+    tool(
+        "scheduleStandingOrder",
+        "Sets up a payment that is repeated.",
+        "payee amount interval",
+        payee=text("Who is paid"),
+        amount=number(""),
+        interval=text("", enum=["weekly", "monthly", "yearly"]),
+    ),
     tool("findBranch", "Finds the nearest branch.", "city", city=text("Town")),
 ]
 
-SERVERS = {"music": MUSIC, "bank": BANK, "home": HOME, "calendar": CALENDAR, "shop": SHOP, "bugs": BUGS, "travel": TRAVEL}
+SERVERS = {
+    "music": MUSIC,
+    "bank": BANK,
+    "home": HOME,
+    "calendar": CALENDAR,
+    "shop": SHOP,
+    "bugs": BUGS,
+    "travel": TRAVEL,
+}

@@ -81,7 +81,9 @@ class RandomServer:
     def _tool(self) -> Tool:
         parts = [self._verbs.pop(), *(self._words.pop() for _ in range(self._chance.randint(1, 2)))]
         properties = dict(self._property() for _ in range(self._chance.randint(1, 3)))
-        description = self._chance.choice(["", f"{parts[0].capitalize()} the {' '.join(parts[1:])}.", f"Deals with the {parts[-1]}."])
+        description = self._chance.choice(
+            ["", f"{parts[0].capitalize()} the {' '.join(parts[1:])}.", f"Deals with the {parts[-1]}."]
+        )
         schema = {"type": "object", "properties": properties, "required": list(properties)}
         name = self._join(parts)
         self._parts[name] = parts
@@ -93,7 +95,13 @@ class RandomServer:
         self._parts[name] = parts
         choices = [self._join([self._words.pop(), self._words.pop()]), self._words.pop(), self._words.pop()]
         schema: dict[str, Any] = self._chance.choice(
-            [{"type": "string"}, {"type": "integer"}, {"type": "number"}, {"type": "string", "enum": choices}, {"type": "string"}]
+            [
+                {"type": "string"},
+                {"type": "integer"},
+                {"type": "number"},
+                {"type": "string", "enum": choices},
+                {"type": "string"},
+            ]
         )
         for choice in schema.get("enum", ()):
             self._parts[choice] = [part.lower() for part in _split(choice)]

@@ -62,7 +62,9 @@ def test_days_and_times(text: str, day: str | None, clock: str | None) -> None:
     assert moment.end == len(text.split())
 
 
-@pytest.mark.parametrize("text", ["two to four apples", "five thirty", "may i come in", "the second one", "sun and sat"])
+@pytest.mark.parametrize(
+    "text", ["two to four apples", "five thirty", "may i come in", "the second one", "sun and sat"]
+)
 def test_what_is_no_day_and_no_time(text: str) -> None:
     assert find_moments(text.split(), FRIDAY) == []
 

@@ -23,7 +23,9 @@ WORDS = st.sampled_from(
 )
 SENTENCES = st.lists(WORDS | st.text(max_size=8), max_size=25).map(" ".join)
 
-NAMES = st.sampled_from(["name", "cityName", "order_id", "due-date", "count", "to", "from", "text", "q", "状态", "x", ""])
+NAMES = st.sampled_from(
+    ["name", "cityName", "order_id", "due-date", "count", "to", "from", "text", "q", "状态", "x", ""]
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 50) | st.floats(allow_nan=False) | st.text(max_size=6),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

@@ -21,7 +21,12 @@ def test_nullable_parameters_are_what_they_are_besides_null() -> None:
 
 def test_references_are_followed_also_where_they_go_in_circles() -> None:
     loop = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Loop"}, "city": {"type": "string"}}}
-    found = parameters("size", {"Size": {"enum": ["S", "L"]}, "Loop": loop}, size={"$ref": "#/$defs/Size"}, way={"$ref": "#/$defs/Loop"})
+    found = parameters(
+        "size",
+        {"Size": {"enum": ["S", "L"]}, "Loop": loop},
+        size={"$ref": "#/$defs/Size"},
+        way={"$ref": "#/$defs/Loop"},
+    )
     assert [choice.value for choice in found["size"].choices] == ["S", "L"]
     assert found["way.city"].kinds == ("string",)
 
@@ -41,7 +46,11 @@ def test_constants_with_titles_are_choices() -> None:
 
 
 def test_nested_objects_give_one_parameter_for_each_property() -> None:
-    address = {"type": "object", "properties": {"street": {"type": "string"}, "zip": {"type": "string"}}, "required": ["street"]}
+    address = {
+        "type": "object",
+        "properties": {"street": {"type": "string"}, "zip": {"type": "string"}},
+        "required": ["street"],
+    }
     found = parameters("home", home=address, work=address)
     assert found["home.street"].required
     assert not found["home.zip"].required
@@ -50,7 +59,11 @@ def test_nested_objects_give_one_parameter_for_each_property() -> None:
 
 
 def test_exclusive_bounds_exclude_the_bound() -> None:
-    found = parameters("", n={"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 10}, x={"type": "number", "exclusiveMinimum": 0})
+    found = parameters(
+        "",
+        n={"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 10},
+        x={"type": "number", "exclusiveMinimum": 0},
+    )
     assert (found["n"].minimum, found["n"].maximum) == (1, 9)
     assert found["x"].minimum is not None
     assert found["x"].minimum > 0

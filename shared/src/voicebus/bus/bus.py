@@ -5,15 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import redis.asyncio as redis
-
-from voicebus.bus.calls import Calls, Link, make_pool
+from voicebus.bus.calls import Calls, Link
 from voicebus.bus.inbox import Inbox
 from voicebus.bus.log import Log
 from voicebus.bus.sessions import Sessions
 from voicebus.bus.settings import BusSettings
 from voicebus.bus.stages import Stages
 from voicebus.bus.subscriptions import Subscriptions
+from voicebus.bus.wire import make_pool
 from voicebus.contract.errors import VoicebusError
 from voicebus.contract.keys import Keys, Stage
 
@@ -57,7 +56,7 @@ async def open_bus(settings: BusSettings) -> AsyncIterator[Bus]:
     pool = make_pool(settings.redis_url)
     link = Link(pool)
     calls = Calls(link, deadline_s=settings.deadline_s)
-    subscriptions = Subscriptions(redis.Redis(connection_pool=pool), calls, prefix=settings.prefix)
+    subscriptions = Subscriptions(pool, calls, prefix=settings.prefix)
     bus = Bus(
         settings=settings,
         keys=keys,
@@ -78,8 +77,7 @@ async def open_bus(settings: BusSettings) -> AsyncIterator[Bus]:
                 for task in running:
                     task.cancel()
     finally:
-        await subscriptions.close()
-        await link.close()
+        link.close()
         await pool.aclose()
 
 

@@ -10,85 +10,64 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    BusyLoadingError,
-    ClusterDownError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import TimeoutError as TimedOut
 
 from voicebus.bus.scripts import SCRIPTS, ScriptName, sha, source
+from voicebus.bus.wire import Arg, Reply, ReplyError, Wire, WireLost, open_wire
 from voicebus.contract.errors import BusFull, BusUnavailable, VoicebusError
 
-Arg = str | bytes | int | float
-_AGAIN = (
-    Disconnected,
-    TimedOut,
-    BusyLoadingError,
-    ClusterDownError,
-    ReadOnlyError,
-    TryAgainError,
-    OSError,
-)
+LOAD_SCRIPTS: list[tuple[Arg, ...]] = [("SCRIPT", "LOAD", source(name)) for name in SCRIPTS]
 _MOST = 512  # calls in one pipeline
-_PAUSES_S = (0.0, 0.02, 0.1, 0.25, 0.5)
-
-
+_PAUSES_S = (0.02, 0.1, 0.25, 0.5)
 _ANSWER_S = 5.0  # a server that takes longer for a pipeline is taken for dead
-
-
-def make_pool(url: str) -> redis.ConnectionPool:
-    """Connections that never retry by themselves and never time out: who uses one says how long it waits."""
-    return redis.ConnectionPool.from_url(
-        url,
-        protocol=2,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=None,
-        socket_connect_timeout=2.0,
-        health_check_interval=0,
-    )
+_PASSING = {"NOSCRIPT", "LOADING", "READONLY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY"}
 
 
 class Link:
-    """One connection, used by one task: sends commands together and reads their replies."""
+    """One connection, used by one task: sends commands together and collects their replies."""
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
-        self._connection = pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+        self._pool = pool
+        self._wire: Wire | None = None
+        self._replies: list[Reply] = []
+        self._missing = 0
+        self._answered: asyncio.Future[None] | None = None
 
-    async def exchange(self, commands: Sequence[tuple[Arg, ...]]) -> list[Any]:
-        """The replies in order; a command's own failure is its reply, as an exception.
+    async def exchange(self, commands: Sequence[tuple[Arg, ...]]) -> list[Reply]:
+        """The replies in order; a command's own failure is its reply.
 
         Raises:
-            ConnectionError, TimeoutError, OSError: of the driver; which commands took effect is not known.
+            WireLost: which commands took effect is not known.
         """
-        connection = self._connection
         try:
             async with asyncio.timeout(_ANSWER_S):
-                if not connection.is_connected:
-                    await connection.connect()
-                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-                return [await self._reply() for _ in commands]
+                if self._wire is None or not self._wire.is_open:
+                    self._wire = await open_wire(self._pool, self._take, self._lose)
+                self._replies, self._missing = [], len(commands)
+                self._answered = asyncio.get_running_loop().create_future()
+                self._wire.send(commands)
+                await self._answered
+                return self._replies
+        except TimeoutError as error:
+            self.close()
+            raise WireLost(f"no answer within {_ANSWER_S:.0f} s") from error
         except BaseException:
-            await self.close()  # replies that were not read must not answer other commands
+            self.close()  # replies that were not read must not answer other commands
             raise
 
-    async def _reply(self) -> Any:
-        try:
-            return await self._connection.read_response()
-        except ResponseError as error:
-            return error
-
-    async def close(self) -> None:
+    def close(self) -> None:
         """Closes the connection; the next exchange opens it again."""
-        await self._connection.disconnect(nowait=True)
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    def _take(self, reply: Reply) -> None:
+        self._replies.append(reply)
+        if len(self._replies) == self._missing and self._answered and not self._answered.done():
+            self._answered.set_result(None)
+
+    def _lose(self) -> None:
+        if self._answered and not self._answered.done():
+            self._answered.set_exception(WireLost("the connection was closed"))
 
 
 @dataclass(slots=True)
@@ -97,29 +76,29 @@ class _Call:
     until: float  # loop time
     future: asyncio.Future[Any] = field(repr=False)
 
-    def settle(self, reply: Any) -> None:
+    def settle(self, reply: Reply) -> None:
         if self.future.done():
             return
-        if isinstance(reply, BaseException):
-            self.future.set_exception(translated(reply))
+        if isinstance(reply, ReplyError):
+            self.future.set_exception(_translated(reply))
         else:
             self.future.set_result(reply)
 
+    def fail(self, reason: str) -> None:
+        if not self.future.done():
+            self.future.set_exception(BusUnavailable(reason))
 
-def translated(error: BaseException) -> BaseException:
-    """The driver's error as one of the contract's tree."""
-    if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in str(error):  # the latter from scripts
+
+def _translated(error: ReplyError) -> VoicebusError:
+    """Redis's error as one of the contract's tree. Servers before 7 wrap what a script's command said."""
+    if error.kind == "OOM" or "OOM command not allowed" in str(error):
         return BusFull()
-    if isinstance(error, _AGAIN):
-        return BusUnavailable(f"Redis: {error}")
-    if isinstance(error, RedisError):
-        return VoicebusError("internal", f"Redis: {error}")
-    return error
+    return VoicebusError("internal", f"Redis: {error}")
 
 
-def _demoted(reply: Any) -> bool:
-    """Whether a script ran on a server that has just become a replica; older servers say so in the script's error."""
-    return isinstance(reply, RedisError) and "-READONLY " in str(reply)
+def _passes(reply: Reply) -> bool:
+    """Whether the same call may succeed in a moment."""
+    return isinstance(reply, ReplyError) and (reply.kind in _PASSING or "-READONLY " in str(reply))
 
 
 class Calls:
@@ -166,40 +145,34 @@ class Calls:
         finally:
             self._closed = True
             for call in batch + self._waiting:
-                call.settle(BusUnavailable("The bus was closed."))
+                call.fail("The bus was closed.")
 
     async def _send(self, batch: list[_Call]) -> None:
         loop = asyncio.get_running_loop()
         tries = 0
-        while batch:
+        while True:
+            try:
+                batch, reason = await self._try(batch), "Redis puts calls off."
+            except WireLost as error:
+                reason = f"Redis: {error}"
+            if not batch:
+                return
+            for call in batch:
+                if call.until <= loop.time():
+                    call.fail(reason)
+            batch = [call for call in batch if not call.future.done()]
             await asyncio.sleep(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
             tries += 1
-            try:
-                batch = await self._try(batch)
-            except _AGAIN as error:
-                late = [call for call in batch if call.until <= loop.time()]
-                for call in late:
-                    call.settle(error)
-                batch = [call for call in batch if call.until > loop.time()]
 
     async def _try(self, batch: list[_Call]) -> list[_Call]:
         """Sends the calls and settles those that were answered; returns those to send again, in order."""
         replies = await self._link.exchange([call.command for call in batch])
+        if any(isinstance(reply, ReplyError) and reply.kind == "NOSCRIPT" for reply in replies):
+            await self._link.exchange(LOAD_SCRIPTS)
         again = []
-        missing = False
         for call, reply in zip(batch, replies, strict=True):
-            if isinstance(reply, NoScriptError):
-                missing = True
-                again.append(call)
-            elif isinstance(reply, _AGAIN) or _demoted(reply):
+            if _passes(reply):
                 again.append(call)
             else:
                 call.settle(reply)
-        if missing:
-            await self._load()
-        elif again:
-            raise BusyLoadingError("some calls were put off")
         return again
-
-    async def _load(self) -> None:
-        await self._link.exchange([("SCRIPT", "LOAD", source(name)) for name in SCRIPTS])

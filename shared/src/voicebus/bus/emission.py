@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Self
 
-from voicebus.bus.calls import Arg
+from voicebus.bus.wire import Arg
 from voicebus.contract.codec import event_body, mail_body, speech_halves
 from voicebus.contract.events import Envelope, Stt, User
 from voicebus.contract.mail import Sentence, UserTurn

@@ -4,9 +4,10 @@ import zlib
 from dataclasses import dataclass
 from uuid import uuid4
 
-from voicebus.bus.calls import Arg, Calls
+from voicebus.bus.calls import Calls
 from voicebus.bus.replies import accepted
 from voicebus.bus.settings import BusSettings
+from voicebus.bus.wire import Arg
 from voicebus.contract.audio import AudioSpec
 from voicebus.contract.codec import event_body, mail_body
 from voicebus.contract.errors import Refused

@@ -7,9 +7,10 @@ from uuid import uuid4
 
 import orjson
 
-from voicebus.bus.calls import Arg, Calls
+from voicebus.bus.calls import Calls
 from voicebus.bus.replies import accepted
 from voicebus.bus.settings import BusSettings
+from voicebus.bus.wire import Arg
 from voicebus.contract.codec import event_body
 from voicebus.contract.errors import Refused
 from voicebus.contract.events import SessionEnd, SessionEndData, SessionStart, SessionStartData

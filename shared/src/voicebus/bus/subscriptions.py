@@ -6,15 +6,15 @@ when some may have been lost, and a probe, published through the writing connect
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Protocol
 from uuid import uuid4
 
 import redis.asyncio as redis
 import structlog
-from redis.exceptions import RedisError
 
 from voicebus.bus.calls import Calls
+from voicebus.bus.wire import Reply, Wire, WireLost, open_wire
 from voicebus.contract.errors import BusUnavailable, VoicebusError
 
 _log = structlog.get_logger(__name__)
@@ -34,13 +34,15 @@ class Listener(Protocol):
 class Subscriptions:
     """Any number of listeners on any number of channels. `run` must be running."""
 
-    def __init__(self, client: redis.Redis, calls: Calls, *, prefix: str, probe_s: float = 5.0) -> None:
-        self._client = client
+    def __init__(self, pool: redis.ConnectionPool, calls: Calls, *, prefix: str, probe_s: float = 5.0) -> None:
+        self._pool = pool
         self._calls = calls
-        self._pubsub = client.pubsub()
+        self._wire: Wire | None = None
+        self._cut = asyncio.Event()
+        self._restored: set[bytes] = set()  # channels whose listeners are to be told of the loss
         self._listeners: dict[bytes, set[Listener]] = {}
         self._confirmed: dict[bytes, asyncio.Event] = {}
-        self._probe = f"{prefix}:probe:{uuid4().hex}"
+        self._probe = f"{prefix}:probe:{uuid4().hex}".encode()
         self._probe_s = probe_s
         self._heard = asyncio.Event()
         self.deaf = True
@@ -67,9 +69,8 @@ class Subscriptions:
             if channel not in self._confirmed:
                 self._confirmed[channel] = asyncio.Event()
                 fresh.append(channel)
-        if fresh:
-            with suppress(RedisError, OSError):  # the reading task reconnects and subscribes to all
-                await self._pubsub.subscribe(*fresh)
+        if fresh and self._wire is not None:  # else the next connection subscribes to all
+            self._wire.send([(b"SUBSCRIBE", *fresh)])
         try:
             async with asyncio.timeout(wait_s):
                 for name in listeners:
@@ -89,60 +90,63 @@ class Subscriptions:
             return
         del self._listeners[channel]
         self._confirmed.pop(channel, None)
-        with suppress(RedisError, OSError):
-            await self._pubsub.unsubscribe(channel)
+        if self._wire is not None:
+            self._wire.send([(b"UNSUBSCRIBE", channel)])
 
     async def run(self) -> None:
-        """Reads, until cancelled; reconnects when the connection drops or turns out deaf."""
+        """Listens, until cancelled; reconnects when the connection drops or turns out deaf."""
         losses = 0
-        while True:
-            try:
-                await self._connect()
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._read())
-                    tasks.create_task(self._probe_on())
-            except* (RedisError, OSError, _Deaf) as group:
+        try:
+            while True:
+                reason = await self._listen()
                 self.deaf = True
-                _log.warning("subscription_lost", reason=str(group.exceptions[0]))
-            losses += 1
-            await asyncio.sleep(_PAUSES_S[min(losses, len(_PAUSES_S)) - 1])
+                _log.warning("subscription_lost", reason=reason)
+                await asyncio.sleep(_PAUSES_S[min(losses, len(_PAUSES_S) - 1)])
+                losses += 1
+        finally:
+            self._close()
 
-    async def close(self) -> None:
-        """Closes the connection."""
-        await self._pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-
-    async def _connect(self) -> None:
-        with suppress(RedisError, OSError):
-            await self.close()
-        self._pubsub = self._client.pubsub()
-        await self._pubsub.subscribe(self._probe)
+    async def _listen(self) -> str:
+        """Listens until the connection is lost; returns why."""
+        self._close()
+        self._cut.clear()
         for confirmed in self._confirmed.values():
             confirmed.clear()
-        if self._listeners:
-            await self._pubsub.subscribe(*self._listeners)
+        self._restored = set(self._listeners)
+        try:
+            self._wire = await open_wire(self._pool, self._hear, self._cut.set)
+        except WireLost as error:
+            return str(error)
+        self._wire.send([(b"SUBSCRIBE", self._probe, *self._listeners)])
+        async with asyncio.TaskGroup() as tasks:
+            probing = tasks.create_task(self._probe_on())
+            await self._cut.wait()
+            probing.cancel()
+        return "the connection was closed, or nothing comes over it"
 
-    async def _read(self) -> None:
-        pending = set(self._listeners)
-        while True:
-            reply = await self._pubsub.parse_response(block=True)
-            if reply is None:
-                continue
-            kind, channel, payload = reply
-            if kind == b"message":
-                if channel == self._probe.encode():
-                    self._heard.set()
+    def _close(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    def _hear(self, reply: Reply) -> None:
+        kind, channel, payload = reply
+        if kind == b"message":
+            if channel == self._probe:
+                self._heard.set()
+            for listener in tuple(self._listeners.get(channel, ())):
+                listener.message(payload)
+        elif kind == b"subscribe" and (confirmed := self._confirmed.get(channel)) is not None:
+            confirmed.set()
+            if channel in self._restored:
+                self._restored.discard(channel)
                 for listener in tuple(self._listeners.get(channel, ())):
-                    listener.message(payload)
-            elif kind == b"subscribe" and (confirmed := self._confirmed.get(channel)) is not None:
-                confirmed.set()
-                if channel in pending:
-                    pending.discard(channel)
-                    for listener in tuple(self._listeners.get(channel, ())):
-                        listener.lost()
+                    listener.lost()
 
     async def _probe_on(self) -> None:
+        """Publishes to itself now and then; cuts the connection if that is not heard twice in a row."""
         misses = 0
-        while True:
+        while misses < 2:
             self._heard.clear()
             try:
                 await self._calls.command("PUBLISH", self._probe, b"?")
@@ -150,15 +154,10 @@ class Subscriptions:
                     await self._heard.wait()
                 self.deaf = False
                 misses = 0
-            except TimeoutError as error:
+            except TimeoutError:
                 misses += 1
                 self.deaf = True
-                if misses >= 2:
-                    raise _Deaf("a probe was not heard") from error
             except VoicebusError:
                 self.deaf = True
             await asyncio.sleep(self._probe_s)
-
-
-class _Deaf(Exception):
-    """The connection stands, but nothing comes."""
+        self._cut.set()

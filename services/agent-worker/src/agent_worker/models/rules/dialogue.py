@@ -88,7 +88,7 @@ class _Conversation:
             return followed
         if routes[0].tool is not None:
             return _requested(_with_references(routes, turn, before))
-        return self._help(routes[0].confidence)
+        return self._help(routes[0])
 
     def _open_question(self, turns: Sequence[Turn], depth: int) -> Plan | None:
         """What the last answer asked for, if it was a question of ours; only its beginning may have been heard."""
@@ -143,9 +143,9 @@ class _Conversation:
         route = continued(before_it, match["rest"], turn.now)
         return None if route is None else _requested((route,))
 
-    def _help(self, confidence: float) -> Plan:
-        text = f"I'm not sure how to help with that. {offer(self._profiles)}"
-        return Plan("help", round(1 - confidence, 3), say=text)
+    def _help(self, route: Route) -> Plan:
+        text = f"I'm not sure how to help with that. {offer(self._profiles, route.near)}"
+        return Plan("help", round(1 - route.confidence, 3), say=text)
 
 
 def _may_be_said(asked: Plan, kind: str) -> bool:

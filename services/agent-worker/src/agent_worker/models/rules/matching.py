@@ -19,6 +19,7 @@ from agent_worker.models.rules.words import PARTICLES, STOP_WORDS, stem
 
 _SAID: Final = 0.6  # what the share of the sentence that the tool explains counts, beside that of the tool's name
 _PER_CHOICE: Final = 0.08  # for a choice of the tool that was said as it is
+_PER_GAP: Final = 0.25  # less, if nothing of what is required was said
 _TRIGGER: Final = 0.6  # a word worth this much names the tool
 _NOUN: Final = 0.4  # what the tool's verb is worth where it is a noun
 _LIGHT_VERBS: Final = word_set(
@@ -62,17 +63,20 @@ class Match:
         """Whether the sentence begins with the words that name the tool."""
         return Place(self.sentence, self.triggers).leading
 
+    def confidence(self, filling: Filling) -> float:
+        """How likely the sentence asks for this tool, 0 to 1; less if something is missing."""
+        required = sum(one.required and one.constant is None for one in self.profile.parameters)
+        missing = len(filling.missing(self.profile.parameters)) / max(1, required)
+        return round(self.score(filling) * (1 - _PER_GAP * min(1.0, missing)), 3)
+
     def score(self, filling: Filling | None = None) -> float:
-        """How likely the sentence asks for this tool, 0 to 1; better known once the arguments were read."""
+        """How well the words fit the tool, 0 to 1; better known once the arguments were read."""
         if not self.hits:
             return 0.0
         score = _SAID * self._said_share(filling or Filling()) + (1 - _SAID) * self._named_share(filling)
         score *= self._deed_factor()
-        if filling is not None and self.profile.parameters:
-            score += _PER_CHOICE * min(2, len(filling.chosen))
-            required = sum(one.required and one.constant is None for one in self.profile.parameters)
-            score *= 1 - 0.25 * len(filling.missing(self.profile.parameters)) / max(1, required)
-        return min(1.0, score)
+        chosen = len(filling.chosen) if filling else 0
+        return min(1.0, score + _PER_CHOICE * min(2, chosen))
 
     def _deed_factor(self) -> float:
         """Below 1 if the sentence asks for another kind of deed than the tool does, or for the opposite."""

@@ -15,6 +15,8 @@ from agent_worker.models.rules.vocabulary import Heard, Vocabulary
 
 CONFIDENT: Final = 0.42  # below it no tool is called
 _EVIDENCE: Final = 0.3  # of the best word; less is no reason to look at a tool
+_NEAR: Final = 0.3  # a tool that may have been meant
+_MARGIN: Final = 0.03  # between two tools, below which neither is called if it does something
 _SHORTLIST: Final = 5  # tools whose arguments are looked for
 
 
@@ -29,6 +31,8 @@ class Route:
     intent: str = "help"  # the tool's name; "clarify" if something is missing; "help" without a tool
     profile: Profile | None = None
     filling: Filling = field(default_factory=Filling)
+    near: tuple[Profile, ...] = ()  # the tools that may have been meant, if there is no tool
+    fit: float = 0.0  # how well the words fit, whatever is missing
     borrowed: Parameter | None = None  # gets its value from the result of the request before
 
 
@@ -56,8 +60,22 @@ class Router:
         heard = Heard(sentence, self._vocabulary)
         matches = [one for profile in self.profiles if (one := match(heard, profile)).evidence >= _EVIDENCE]
         ranked = sorted(matches, key=lambda one: -one.score())[:_SHORTLIST]
-        best = max(map(_candidate, ranked), key=lambda candidate: candidate.confidence, default=Route(None))
-        return best if best.confidence >= CONFIDENT else Route(None, confidence=best.confidence)
+        candidates = sorted(map(_candidate, ranked), key=lambda candidate: -candidate.confidence)
+        if not candidates:
+            return Route(None)
+        best = candidates[0]
+        if best.confidence >= CONFIDENT and not _tied(candidates):
+            return best
+        near = tuple(one.profile for one in candidates if one.profile and one.confidence >= _NEAR)
+        return Route(None, confidence=min(best.confidence, CONFIDENT), near=near)
+
+
+def _tied(candidates: Sequence[Route]) -> bool:
+    """Whether another deed fits as well, so that doing either would be a guess: "the light in the kitchen"."""
+    best, *others = candidates
+    if best.profile is None or not best.profile.acts:
+        return False
+    return any(abs(one.fit - best.fit) < _MARGIN and one.confidence > best.confidence - _MARGIN for one in others)
 
 
 def _candidate(found: Match) -> Route:
@@ -65,5 +83,5 @@ def _candidate(found: Match) -> Route:
     filling = fill(profile, found.sentence, found.triggers)
     missing = filling.missing(profile.parameters)
     intent = "clarify" if missing else profile.name
-    confidence = round(found.score(filling), 3)
-    return Route(profile.name, filling.arguments(), missing, confidence, intent, profile, filling)
+    confidence, fit = found.confidence(filling), found.score(filling)
+    return Route(profile.name, filling.arguments(), missing, confidence, intent, profile, filling, fit=fit)

@@ -31,6 +31,8 @@ _SYNONYMS: Final = """
     begin start launch run
     stop end halt finish terminate
     close resolve finish complete
+    open raise
+    close lower
     bug issue ticket defect problem
     buy purchase order
     price cost charge worth
