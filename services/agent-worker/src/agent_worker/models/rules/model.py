@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 import pydantic_core
 from pydantic_ai.messages import ModelMessage, UserPromptPart
@@ -16,6 +17,10 @@ from agent_worker.models.rules.profile import profile_of
 from agent_worker.models.rules.routing import Route
 from agent_worker.models.rules.smalltalk import assistant_name
 from agent_worker.models.rules.speech import answer_for, numbers_in, pieces
+
+# Behind the first sentence, the time between two words. A listener takes in three a second, and who speaks the first
+# sentence needs the machine now.
+PAUSE_S: Final = 0.004
 
 
 def rules_model() -> Model:
@@ -44,9 +49,12 @@ async def _respond(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterat
         }
         return
     text = plan.say or answer_for(turn.results) or "Done."
+    pause_s = 0.0
     for piece in pieces(text):
         yield piece
-        await asyncio.sleep(0)  # a long answer lets others have a turn
+        await asyncio.sleep(pause_s)  # a long answer lets others have a turn
+        if piece.rstrip().endswith((".", "!", "?")):
+            pause_s = PAUSE_S
 
 
 def _plan(

@@ -119,7 +119,8 @@ def _with_text(
             return {**values, parameter.path: max(claims, key=lambda claim: claim.score).value}
         if parameter.format in {"email", "uri", "url"}:
             return None
-    filled = dict(fill(profile, sentence, frozenset(), values).values)
+    bare = Sentence(_LEAD.sub("", sentence.text), sentence.now)
+    filled = dict(fill(profile, bare, frozenset(), values).values)
     others = filled.keys() - values.keys() - {parameter.path}
     if parameter.path in filled and (others or parameter.name.lower() not in EXACT):
         return filled

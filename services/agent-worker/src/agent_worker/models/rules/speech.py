@@ -103,7 +103,7 @@ def _reason(text: str) -> str:
 
 def _told(result: Result, content: object) -> Iterator[str]:
     match content:
-        case None | "" | ():
+        case None | "":
             yield "Done."
         case bool():
             yield "Yes." if content else "No."
