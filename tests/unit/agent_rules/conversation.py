@@ -49,9 +49,13 @@ class Reply:
 class Conversation:
     """Each message is answered from the serialised history alone, as by another worker each time."""
 
-    def __init__(self, tools: Sequence[Tool], answer: Answer = lambda *_: "done", instructions: str | None = None) -> None:
+    def __init__(
+        self, tools: Sequence[Tool], answer: Answer = lambda *_: "done", instructions: str | None = None
+    ) -> None:
         self._definitions = [
-            ToolDefinition(name=tool.name, description=tool.description, parameters_json_schema=tool.parameters_json_schema)
+            ToolDefinition(
+                name=tool.name, description=tool.description, parameters_json_schema=tool.parameters_json_schema
+            )
             for tool in tools
         ]
         self._answer = answer

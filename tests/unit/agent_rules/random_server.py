@@ -8,7 +8,7 @@ from typing import Any
 from unit.agent_rules.invented_servers import Tool
 from unit.agent_rules.spelling import spelled, spelled_decimal
 
-WORDS = """
+NOUNS = """
 acorn alley amber anchor apron arrow attic badge bagel banjo barrel basket beacon beard beetle bishop blanket blossom
 bottle boulder bracket branch brick bridge bronze bubble bucket buffalo cabin cactus camel candle canoe canyon carpet
 castle cavern cedar chapel cherry chimney chisel cinnamon clover cobalt coffin comet copper coral cotton cradle crater
@@ -22,12 +22,13 @@ prairie pumpkin puppet puzzle quartz rabbit raccoon radish rafter raven ribbon r
 sapphire satchel scarf shadow shepherd shovel silver skeleton slipper sparrow spider spiral squirrel statue summit
 sunset swallow tangle temple thistle thunder tiger timber tractor trumpet tulip tunnel turtle valley vanilla velvet
 violet walnut walrus whistle willow window winter wizard yogurt zebra zipper
-""".split()
-VERBS = """
+"""
+DEEDS = """
 polish paint fold melt weld sketch harvest toast juggle launch wrap bake carve dig freeze grind knit measure mow peel
 pluck pour rinse roast scrub shave shuffle sift slice sort spin spray sprinkle squeeze stack stir sweep tickle trim
 twist varnish vacuum wash weigh whisk inspect calibrate deploy
-""".split()
+"""
+WORDS, VERBS = NOUNS.split(), DEEDS.split()
 STYLES: list[Callable[[list[str]], str]] = [
     "_".join,
     "-".join,

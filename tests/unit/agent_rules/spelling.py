@@ -1,8 +1,11 @@
 """Numbers as one says them, for tests of what reads them back."""
 
-UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
-UNITS += ["seventeen", "eighteen", "nineteen"]
-TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
+NUMERALS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety"
+)
+UNITS = NUMERALS.split()[:20]
+TENS = ["", "", *NUMERALS.split()[20:]]
 SCALES = [(10**9, "billion"), (10**6, "million"), (10**3, "thousand")]
 
 

@@ -10,7 +10,9 @@ CITY_TIME = tool("time_in_city", "Tell the current time in a city.", "city", Non
 NUMBERS = {"type": "array", "items": {"type": "number"}, "minItems": 2, "description": "The numbers"}
 ADD = tool("add", "Add numbers: plus, sum.", "numbers", None, numbers=NUMBERS)
 MULTIPLY = tool("multiply", "Multiply numbers: times.", "numbers", None, numbers=NUMBERS)
-DIVIDE = tool("divide", "Divide a number.", "dividend divisor", None, dividend=number(), divisor=number("The number to divide by"))
+DIVIDE = tool(
+    "divide", "Divide a number.", "dividend divisor", None, dividend=number(), divisor=number("The number to divide by")
+)
 TABLE = tool(
     "book_table",
     "Book a table at a restaurant.",
@@ -195,8 +197,14 @@ async def test_what_it_cannot_do_it_says_and_what_it_can() -> None:
 @pytest.mark.parametrize(
     ("outcome", "told"),
     [
-        (Outcome("Error executing tool book_table: The kitchen is closed.", "failed"), "Sorry, that didn't work: The kitchen is closed."),
-        (Outcome("The connection was lost.", "interrupted"), "I don't know whether book table went through: The connection was lost."),
+        (
+            Outcome("Error executing tool book_table: The kitchen is closed.", "failed"),
+            "Sorry, that didn't work: The kitchen is closed.",
+        ),
+        (
+            Outcome("The connection was lost.", "interrupted"),
+            "I don't know whether book table went through: The connection was lost.",
+        ),
         (Outcome("Nobody approved it.", "denied"), "I was not allowed to do that: Nobody approved it."),
     ],
 )

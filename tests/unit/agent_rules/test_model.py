@@ -61,7 +61,7 @@ async def test_text_is_streamed_word_by_word() -> None:
 async def test_a_long_result_is_streamed_word_by_word_and_unchanged() -> None:
     told = " ".join(f"This is sentence number {number}, which says nothing." for number in range(200))
     call = ToolCallPart("get_weather", {"location": "oslo"}, "c1")
-    messages = [said("what is the weather in oslo"), ModelResponse(parts=[call])]
+    messages: list[ModelMessage] = [said("what is the weather in oslo"), ModelResponse(parts=[call])]
     returned = ModelRequest(parts=[ToolReturnPart("get_weather", told, "c1")])
     pieces, response = await stream([*messages, returned])
     assert len(pieces) > 1000

@@ -8,9 +8,12 @@ from agent_worker.models.rules.durations import find_durations
 from agent_worker.models.rules.moments import find_moments
 
 FRIDAY = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
-ONES = "first second third fourth fifth sixth seventh eighth ninth".split()
-TEENS = "tenth eleventh twelfth thirteenth fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth".split()
-DAYS = [*ONES, *TEENS, "twentieth", *(f"twenty {one}" for one in ONES), "thirtieth", "thirty first"]
+ORDINALS = (
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth "
+    "sixteenth seventeenth eighteenth nineteenth"
+)
+ONES = ORDINALS.split()[:9]
+DAYS = [*ORDINALS.split(), "twentieth", *(f"twenty {one}" for one in ONES), "thirtieth", "thirty first"]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,10 @@ def test_results_become_sentences(content: Any, text: str) -> None:
 
 def test_lists_are_counted_and_told_one_by_one() -> None:
     families = [{"name": "Smith", "members": 4}, {"name": "Jones", "members": 2}]
-    assert told(families, "list families") == "There are 2 families. First, name: Smith, members: 4. Second, name: Jones, members: 2."
+    assert (
+        told(families, "list families")
+        == "There are 2 families. First, name: Smith, members: 4. Second, name: Jones, members: 2."
+    )
     assert told(["a", "b", "c"], "list letters") == "There are 3 letters: a, b and c."
     assert told([], "list letters") == "There are no letters."
     assert told(list(range(100)), "list numbers").endswith("and 24. And 75 more.")
@@ -55,12 +58,22 @@ def test_a_list_of_validation_errors_is_told_by_field() -> None:
         "Error executing tool f: 1 validation error for fArguments\ncount\n  Input should be less than 5 "
         "[type=less_than, input_value=9, input_type=int]\n    For further information visit https://errors.example"
     )
-    assert sentence_for(Result("f", "f", "", text, outcome="failed")) == "Sorry, that didn't work: count: Input should be less than 5."
+    assert (
+        sentence_for(Result("f", "f", "", text, outcome="failed"))
+        == "Sorry, that didn't work: count: Input should be less than 5."
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "numbers"),
-    [("23 plus 19 is 42.", [23, 19, 42]), (7.5, [7.5]), ({"n": 3}, [3]), ("1,200.5 and -3", [1200.5, -3]), ("A-17b", []), (True, [])],
+    [
+        ("23 plus 19 is 42.", [23, 19, 42]),
+        (7.5, [7.5]),
+        ({"n": 3}, [3]),
+        ("1,200.5 and -3", [1200.5, -3]),
+        ("A-17b", []),
+        (True, []),
+    ],
 )
 def test_numbers_are_found_in_results(content: Any, numbers: list[float]) -> None:
     assert numbers_in(content) == numbers

@@ -3,10 +3,9 @@
 import os
 import random
 import secrets
-from typing import Any
 
 import pytest
-from unit.agent_rules.conversation import Conversation
+from unit.agent_rules.conversation import Answer, Conversation
 from unit.agent_rules.random_server import RandomServer
 
 SERVERS = 12
@@ -20,12 +19,16 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(seed)
 
 
+def answering(nonce: str) -> Answer:
+    return lambda _tool, _arguments: nonce
+
+
 async def test_it_calls_a_tool_that_nobody_has_seen_before_and_tells_the_result(chance: random.Random) -> None:
     server = RandomServer(chance)
     for _ in range(5):
         nonce = secrets.token_hex(8)
         wish = server.wish()
-        reply = await Conversation(server.tools, lambda *_, nonce=nonce: nonce).say(wish.sentence)
+        reply = await Conversation(server.tools, answering(nonce)).say(wish.sentence)
         assert reply.calls == [(wish.tool, wish.arguments)], wish.sentence
         assert nonce in reply.text
         assert reply.intent == wish.tool
@@ -34,9 +37,8 @@ async def test_it_calls_a_tool_that_nobody_has_seen_before_and_tells_the_result(
 async def test_it_asks_for_what_is_missing_and_understands_the_answer(chance: random.Random) -> None:
     server = RandomServer(chance)
     for _ in range(3):
-        results: dict[str, Any] = {}
         wish, missing, answer = server.unfinished_wish()
-        conversation = Conversation(server.tools, lambda tool, _, results=results: results.setdefault(tool, tool))
+        conversation = Conversation(server.tools)
         asked = await conversation.say(wish.sentence)
         assert (asked.calls, asked.intent) == ([], "clarify"), wish.sentence
         assert missing in asked.text

@@ -111,5 +111,5 @@ def _spoken(question: str, value: Decimal) -> str:
 
 def _plain(value: Decimal) -> str:
     """Without exponent and superfluous zeros."""
-    text = f"{value:f}"
+    text = f"{value + 0:f}"  # zero has no sign
     return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"

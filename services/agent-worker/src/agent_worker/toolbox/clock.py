@@ -104,6 +104,11 @@ def find_city(said: str) -> tuple[str, zoneinfo.ZoneInfo]:
     raise ToolError(f"I don't know a city called {said}.{guess}")
 
 
+def known_cities() -> list[tuple[str, str]]:
+    """All cities with the names of their time zones."""
+    return list(_cities().values())
+
+
 def _readings(key: str) -> list[tuple[str, str]]:
     """The name as it is, without what may stand around it, and cut before the country: ("paris", "france")."""
     bare = _NOISE.sub("", key)

@@ -13,6 +13,12 @@ _ANNOTATIONS: Final = ToolAnnotations(
     read_only_hint=True, idempotent_hint=True, destructive_hint=False, open_world_hint=False
 )
 _PER_SENTENCE: Final = 10  # numbers that are counted in one breath
+_NUMERALS: Final = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety"
+)
+_ONES: Final = _NUMERALS.split()[:20]
+_TENS: Final = ["", "", *_NUMERALS.split()[20:]]
 
 Topic = Literal["redis", "space", "ocean", "animals"]
 
@@ -42,7 +48,18 @@ def tell_story(
 def count_to(number: Annotated[int, Field(description="The number to count to", ge=1, le=200)]) -> str:
     """Count aloud from one to a number."""
     tens = [range(start, min(start + _PER_SENTENCE, number + 1)) for start in range(1, number + 1, _PER_SENTENCE)]
-    return " ".join(f"{', '.join(map(str, ten))}." for ten in tens)
+    return " ".join(f"{', '.join(map(_spelled, ten)).capitalize()}." for ten in tens)
+
+
+def _spelled(number: int) -> str:
+    """A number below a thousand in words."""
+    if number < 20:
+        return _ONES[number]
+    if number < 100:
+        tens, ones = divmod(number, 10)
+        return f"{_TENS[tens]}{f'-{_ONES[ones]}' if ones else ''}"
+    hundreds, rest = divmod(number, 100)
+    return f"{_ONES[hundreds]} hundred{f' {_spelled(rest)}' if rest else ''}"
 
 
 @cache

@@ -39,7 +39,7 @@ def explain(messages: Sequence[ModelMessage], tools: Sequence[ToolDefinition]) -
 
 async def _respond(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str | DeltaToolCalls]:
     plan, turn = _plan(messages, info.function_tools, info.instructions)
-    calls = () if plan.say else _due(plan, turn)
+    calls = _due(plan, turn)
     if calls:
         yield {
             index: DeltaToolCall(
@@ -48,7 +48,7 @@ async def _respond(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterat
             for index, route in enumerate(calls)
         }
         return
-    text = plan.say or answer_for(turn.results) or "Done."
+    text = answer_for(turn.results) or plan.say or "Done."
     pause_s = 0.0
     for piece in pieces(text):
         yield piece
@@ -68,7 +68,7 @@ def _plan(
 def _due(plan: Plan, turn: Turn) -> Sequence[Route]:
     """The calls that can be made now: all that don't wait for the result of another one."""
     open_routes = plan.routes[len(turn.calls) :]
-    if not open_routes:
+    if plan.say or not open_routes:
         return ()
     first = open_routes[0]
     if first.borrowed is not None:

@@ -15,10 +15,12 @@ _PHRASE_END: Final = re.compile(r"[.,;:(\n]|\s+(?:for example|e\.g\.|such as|in 
 _ASKING: Final = frozenset({"what", "which", "who", "whom", "where", "when", "how", "why", "whether", "if"})
 _TOLD: Final = word_set(  # one says what they are, not which one
     """
-    address age amount body code comment content count date day description duration email id label message name note
-    number password phone phrase prompt quantity query question reason subject summary text time title url
+    address age amount body code comment content cost count description duration email height id label length level
+    limit message name note number password percent phone phrase price priority prompt quantity query question rate
+    reason size speed subject summary temperature text time title url weight width
     """
 )
+_NO_NOUN: Final = word_set("after as at before by for from if in of one only optional per such to with words")
 _MEANT: Final = {
     "to": "recipient",
     "from": "origin",
@@ -48,8 +50,12 @@ def question_for(parameter: Parameter) -> str:
         return f"What about {noun}: yes or no?"
     if parameter.kinds[0] == "array":
         return f"What are the {noun}?"
-    told = parameter.numeric or bool(moment_kind(parameter)) or noun.split()[-1] in _TOLD or len(noun.split()) > 2
-    return f"What is the {noun}?" if told else f"Which {noun} do you mean?"
+    if parameter.numeric and noun == parameter.label and _is_plural(noun):
+        return f"How many {noun}?"
+    told = moment_kind(parameter) not in {"", "day"} or noun.split()[-1] in _TOLD or len(noun.split()) > 2
+    if not told:
+        return f"Which {noun} do you mean?"
+    return f"What {'are' if _is_plural(noun.partition(' of ')[0]) else 'is'} the {noun}?"
 
 
 def correction_for(parameter: Parameter) -> str:
@@ -64,7 +70,11 @@ def _noun(parameter: Parameter) -> str:
     words = set(phrase.split())
     if phrase and (set(label.split()) <= words or (len(label) <= 2 and words)):
         return phrase
-    return f"{label}, the {phrase}," if phrase and len(words) > 2 and not parameter.choices else label
+    return f"{label}, the {phrase}" if phrase and len(words) > 2 and not parameter.choices else label
+
+
+def _is_plural(noun: str) -> bool:
+    return noun.endswith("s") and not noun.endswith(("ss", "us", "is"))
 
 
 def _phrase(description: str) -> str:
@@ -76,7 +86,7 @@ def _phrase(description: str) -> str:
     first = words[0].lower()
     if first in {"the", "a", "an"}:
         words = words[1:]
-    elif first in _ASKING or deed_of(first) or first in {"only", "if", "at", "in", "optional", "as", "one", "words"}:
+    elif first in _ASKING or first in _NO_NOUN or deed_of(first):
         words = words[1:] if first == "which" else []
     if not words:
         return ""

@@ -10,6 +10,8 @@ from agent_worker.models.rules.verbs import VERBS, deed_of
 from agent_worker.models.rules.words import plain
 
 _MAX_OFFERS: Final = 6
+_MAX_WORDS: Final = 14  # of a description that is told
+_CLAUSE_END: Final = re.compile(r"[:;(\n]|, (?:for example|such as)")
 _ADDRESS: Final = r"(?: there| everyone| assistant| computer| again| friend| my friend| sir| madam)*"
 _PATTERNS: Final = {
     "greeting": (
@@ -87,23 +89,24 @@ def offer(profiles: Sequence[Profile], first: Sequence[Profile] = ()) -> str:
     """What the assistant can do, made of the tools' descriptions."""
     if not profiles:
         return "None of my tools can be reached at the moment, so there is little that I can do."
-    ordered = [*first, *(profile for profile in profiles if profile not in first)]
-    offers = list(dict.fromkeys(map(ability, ordered)))
-    shown = offers[:_MAX_OFFERS]
-    more = ["a few other things"] if len(offers) > len(shown) else []
-    return f"I can {listed(shown + more, 'and') if not more else listed(shown, 'and') + ', among other things'}."
+    near = list(dict.fromkeys(map(ability, first)))[:_MAX_OFFERS]
+    others = [one for one in dict.fromkeys(map(ability, profiles)) if one not in near]
+    room = _MAX_OFFERS - len(near)
+    step = max(1.0, len(others) / max(1, room))
+    shown = [*near, *(others[int(step * index)] for index in range(min(room, len(others))))]
+    more = ", among other things" if len(others) > room else ""
+    return f"I can {listed(shown, 'and')}{more}."
 
 
 def ability(profile: Profile) -> str:
     """What a tool does, to follow "I can": its description if that begins with a verb, otherwise its name."""
-    words = profile.summary.split()
+    words = _CLAUSE_END.split(profile.summary, maxsplit=1)[0].split()
+    title = profile.title.split()
     verb = words[0].lower() if words else ""
     base = _base(verb)
-    if 1 < len(words) <= 14 and (deed_of(verb) or base in VERBS or base == profile.title.split()[0]):
+    if 1 < len(words) <= _MAX_WORDS and (deed_of(verb) or base in VERBS or base in title[:1]):
         return " ".join([base, *words[1:]]).rstrip(".")
-    if profile.title.split()[0] in VERBS or deed_of(profile.title.split()[0]):
-        return profile.title
-    return f"help with {profile.title}"
+    return profile.title if title and (deed_of(title[0]) or title[0] in VERBS) else f"help with {profile.title}"
 
 
 def _base(verb: str) -> str:
