@@ -216,4 +216,7 @@ async def test_what_went_wrong_is_told_as_it_is(outcome: Outcome, told: str) -> 
 
 
 async def test_silence_is_not_a_request() -> None:
-    assert (await conversation().say(" … ")).text == "Sorry, I didn't catch that."
+    talk = conversation()
+    assert (await talk.say(" … ")).text == "Sorry, I didn't catch that."
+    await talk.say("what time is it")
+    assert (await talk.say("?")).text == "Sorry, I didn't catch that."

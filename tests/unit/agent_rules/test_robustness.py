@@ -4,14 +4,26 @@ from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from unit.agent_rules.invented_servers import SERVERS, Tool
 
+from agent_worker.models.rules.dialogue import Turn, plan_for
+from agent_worker.models.rules.profile import profile_of
 from agent_worker.models.rules.routing import route
 
 NOW = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
 ALL_TOOLS = [tool for server in SERVERS.values() for tool in server]
+BEGINNINGS = [
+    "",
+    "lock the door",
+    "add to the basket",
+    "book a hotel",
+    "convert ten usd",
+    "and",
+    "no i meant",
+    "remind me",
+]
 
 WORDS = """
     please the a to in for with and of add send create list red paris five twenty hundred thousand point minus half
@@ -36,17 +48,22 @@ PARAMETERS = st.fixed_dictionaries(
         "type": KINDS | st.lists(KINDS, max_size=3),
         "description": st.text(max_size=30),
         "title": st.text(max_size=10),
-        "enum": st.lists(JSON, max_size=4),
+        "enum": st.lists(JSON, max_size=4) | JSON,
         "const": JSON,
         "format": st.sampled_from(["date", "time", "date-time", "duration", "email", "uri", "uuid", "odd"]),
         "pattern": st.sampled_from(["^[A-Z]{2}\\d+$", "(", ".*"]),
-        "minimum": st.integers(-5, 5),
-        "maximum": st.integers(5, 50),
+        "minimum": st.integers(-5, 5) | JSON,
+        "maximum": st.integers(5, 50) | JSON,
         "default": JSON,
-        "items": st.fixed_dictionaries({"type": KINDS}),
+        "items": st.fixed_dictionaries({"type": KINDS}) | JSON,
+        "required": JSON,
+        "minItems": JSON,
+        "maxLength": JSON,
+        "allOf": JSON | st.lists(st.fixed_dictionaries({"type": KINDS, "properties": JSON}), max_size=2),
+        "oneOf": JSON | st.lists(st.fixed_dictionaries({"const": JSON, "title": st.text(max_size=5)}), max_size=3),
         "anyOf": st.lists(st.fixed_dictionaries({"type": KINDS}), max_size=3),
         "$ref": st.sampled_from(["#/$defs/Loop", "#/nowhere", "#"]),
-        "properties": st.dictionaries(NAMES, st.fixed_dictionaries({"type": KINDS}), max_size=2),
+        "properties": st.dictionaries(NAMES, st.fixed_dictionaries({"type": KINDS}), max_size=2) | JSON,
     },
 )
 SCHEMAS = st.builds(
@@ -63,6 +80,7 @@ TOOLS = st.builds(Tool, st.text(min_size=1, max_size=15) | NAMES, st.none() | st
 
 
 @given(SENTENCES)
+@example("status send red 0")
 def test_a_complete_call_has_arguments_that_the_schema_allows(sentence: str) -> None:
     found = route(sentence, ALL_TOOLS, NOW)
     assert 0 <= found.confidence <= 1
@@ -80,3 +98,14 @@ def test_no_schema_and_no_sentence_make_it_fail(sentence: str, tools: list[Tool]
         arguments: dict[str, Any] = dict(found.arguments)
         if found.tool is not None:
             assert arguments.keys() <= names[found.tool].parameters_json_schema["properties"].keys()
+
+
+@given(st.lists(st.tuples(st.sampled_from(BEGINNINGS), SENTENCES).map(" ".join), min_size=1, max_size=4))
+def test_in_every_conversation_there_is_something_to_do_or_to_say(sentences: list[str]) -> None:
+    profiles = [profile_of(tool) for tool in ALL_TOOLS]
+    turns: list[Turn] = []
+    for sentence in sentences:
+        plan = plan_for([*turns, Turn(sentence, NOW)], profiles)
+        assert plan.say or plan.routes
+        calls = () if plan.say else tuple((str(one.tool), one.arguments) for one in plan.routes)
+        turns.append(Turn(sentence, NOW, calls=calls, answer=plan.say or "Done."))

@@ -214,7 +214,9 @@ class ToolServer:
                     self._down("the server does not respond")
                     raise _ConnectionEndedError(self.last_error) from None
             except MCPError as error:
-                if link.ended or trouble(error) not in {Trouble.UNREACHABLE, Trouble.LOST}:
+                if link.ended:
+                    raise _ConnectionEndedError(self.last_error) from error
+                if trouble(error) not in {Trouble.UNREACHABLE, Trouble.LOST}:
                     raise
                 self._down(error.message)  # over HTTP other calls may still be served: keep what they use
 

@@ -73,14 +73,14 @@ class _Conversation:
 
     def plan(self, turns: Sequence[Turn], depth: int) -> Plan:
         turn, before = turns[-1], turns[:-1]
+        if not plain(turn.text):
+            return Plan("help", 0.0, say="Sorry, I didn't catch that.")
         asked = self._open_question(before, depth)
         kind = smalltalk_kind(turn.text)
         if asked and kind == "cancel":
             return Plan("cancel", 1.0, say=reply_for("cancel", self._profiles, self._name))
-        if asked and (not kind or _may_be_said(asked, kind)) and (answered := self._answered(asked, turn)):
-            return answered
-        if not plain(turn.text):
-            return Plan("help", 0.0, say="Sorry, I didn't catch that.")
+        if asked and (not kind or _may_be_said(asked, kind)) and (completed := self._answered(asked, turn)):
+            return completed
         routes = requests_in(turn.text, self._router, turn.now)
         if kind and (routes[0].tool is None or routes[0].missing or routes[0].confidence < 0.9):
             return self._small_talk(kind, before)
@@ -108,9 +108,8 @@ class _Conversation:
             and fresh.filling.values.get(parameter.path) is not None
             and fresh.confidence >= _NEW_REQUEST
         ):
-            return _requested(
-                _replaced(asked.routes, at, _refilled(route, {**route.filling.values, **fresh.filling.values}))
-            )
+            both = {**route.filling.values, **fresh.filling.values}
+            return _requested(_replaced(asked.routes, at, route.refilled(both)))
         values = answered(_profile(route), parameter, sentence, route.filling.values, route.filling.loose)
         another = fresh.tool not in {None, route.tool} and fresh.confidence >= _NEW_REQUEST
         if another and (values is None or parameter.textual):
@@ -119,7 +118,7 @@ class _Conversation:
             return None
         if values is None:
             return None if len(sentence) > _MAX_ANSWER else replace(asked, say=correction_for(parameter))
-        return _requested(_replaced(asked.routes, at, _refilled(route, values)))
+        return _requested(_replaced(asked.routes, at, route.refilled(values)))
 
     def _small_talk(self, kind: str, before: Sequence[Turn]) -> Plan:
         if kind == "repeat":
@@ -165,12 +164,6 @@ def _requested(routes: tuple[Route, ...]) -> Plan:
     return Plan("+".join(dict.fromkeys(str(route.tool) for route in routes)), confidence, routes)
 
 
-def _refilled(route: Route, values: Mapping[Path, Any]) -> Route:
-    filling = Filling(dict(values))
-    missing = filling.missing(_profile(route).parameters)
-    return replace(route, filling=filling, arguments=filling.arguments(), missing=missing)
-
-
 def _profile(route: Route) -> Profile:
     if route.profile is None:
         raise ValueError("a route without a tool has no profile")
@@ -207,7 +200,7 @@ def borrow(route: Route, number: float) -> Route:
     if parameter is None:
         return route
     value = [number, *route.filling.loose] if parameter.item else number
-    return replace(_refilled(route, {**route.filling.values, parameter.path: value}), borrowed=None)
+    return replace(route.refilled({**route.filling.values, parameter.path: value}), borrowed=None)
 
 
 def _dug(arguments: Mapping[str, Any], path: Path) -> Any:

@@ -31,14 +31,21 @@ def fitted(parameter: Parameter, sentence: Sentence, segment: Segment, triggers:
     if is_code(parameter) and not _like_code(text, segment):
         return ""
     if parameter.item is not None and not parameter.textual:
-        return [part for part in _LIST_JOINT.split(text) if part]
+        parts = [part for part in _LIST_JOINT.split(text) if part]
+        return parts if len(parts) >= parameter.min_items else []
     if text.endswith(_POSSESSIVE) and segment.end in triggers and not segment.quoted:
         text = text[:-2]
     if not parameter.pattern:
-        return text
+        return text if allowed(parameter, text) else ""
     joined = "".join(str(part) for part in _with_digits(sentence, segment))
     forms = (text, text.upper(), text.title(), joined, joined.upper(), text.replace(" ", "-"), text.replace(" ", "_"))
-    return next((form for form in forms if matches(parameter.pattern, form)), text)
+    return next((form for form in forms if allowed(parameter, form)), "")
+
+
+def allowed(parameter: Parameter, text: str) -> bool:
+    """Whether a text has the pattern and the length that the schema asks for."""
+    short_enough = parameter.max_length is None or len(text) <= parameter.max_length
+    return short_enough and (not parameter.pattern or matches(parameter.pattern, text))
 
 
 def _like_code(text: str, segment: Segment) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from agent_worker.models.rules.arguments import fill
 from agent_worker.models.rules.claims import NO, YES, choice_matches, moment_kind, moment_value, number_value
+from agent_worker.models.rules.fitting import allowed
 from agent_worker.models.rules.formats import formatted_claims, is_code
 from agent_worker.models.rules.places import Place
 from agent_worker.models.rules.profile import Profile
@@ -125,7 +126,7 @@ def _with_text(
     if parameter.path in filled and (others or parameter.name.lower() not in EXACT):
         return filled
     text = _bare(sentence.text)
-    return {**values, parameter.path: text} if text else None
+    return {**values, parameter.path: text} if text and allowed(parameter, text) else None
 
 
 def _bare(text: str) -> str:

@@ -1,13 +1,11 @@
 """The requests in one message: "add two and three and then tell me the time in paris" holds two."""
 
 import re
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from agent_worker.models.rules.arguments import fill
 from agent_worker.models.rules.cues import STRONG
-from agent_worker.models.rules.filling import Filling
 from agent_worker.models.rules.fitting import takes_text
 from agent_worker.models.rules.places import LEAD_IN, QUESTIONS
 from agent_worker.models.rules.routing import Route, Router
@@ -46,16 +44,13 @@ def _divided(text: str, router: Router, now: datetime) -> tuple[Route, ...]:
         if STRONG & set(left.lower().split()):
             break
         first = router.route(left, now)
-        if first.tool and first.confidence >= _SURE and not first.missing and _begins_request(right, router, now):
+        if first.confidence < _SURE:
+            continue
+        if not first.missing and _begins_request(right, router, now):
             return (first, *_divided(right, router, now))
-        if (
-            first.tool
-            and first.confidence >= _SURE
-            and right.lower().partition(" ")[0] in _ELLIPSIS
-            and not router.route(right, now).tool
-        ):
-            second = continued(first, right, now)
-            return (first, second) if second else (router.route(text, now),)
+        ellipsis = right.lower().partition(" ")[0] in _ELLIPSIS and not router.route(right, now).tool
+        if ellipsis and (second := continued(first, right, now)):
+            return (first, second)
     return (router.route(text, now),)
 
 
@@ -69,11 +64,7 @@ def continued(route: Route, text: str, now: datetime) -> Route | None:
     sure = {path: value for path, value in new.items() if path not in filling.guessed_paths}
     texts = [one for one in profile.parameters if takes_text(one)]
     new = sure or (new if len(texts) == 1 else {})
-    if not new:
-        return None
-    changed = Filling({**route.filling.values, **new})
-    missing = changed.missing(profile.parameters)
-    return replace(route, filling=changed, arguments=changed.arguments(), missing=missing)
+    return route.refilled({**route.filling.values, **new}) if new else None
 
 
 def _begins_request(text: str, router: Router, now: datetime) -> bool:

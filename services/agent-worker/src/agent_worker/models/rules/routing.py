@@ -1,7 +1,7 @@
 """Which tool a sentence asks for, and with which arguments."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from agent_worker.models.rules.arguments import fill
 from agent_worker.models.rules.filling import Filling
 from agent_worker.models.rules.matching import Match, match
 from agent_worker.models.rules.profile import Profile, Tool, profile_of
-from agent_worker.models.rules.schema import Parameter
+from agent_worker.models.rules.schema import Parameter, Path
 from agent_worker.models.rules.sentence import Sentence
 from agent_worker.models.rules.vocabulary import Heard, Vocabulary
 
@@ -32,6 +32,13 @@ class Route:
     profile: Profile | None = None
     filling: Filling = field(default_factory=Filling)
     near: tuple[Profile, ...] = ()  # the tools that may have been meant, if there is no tool
+
+    def refilled(self, values: Mapping[Path, Any]) -> "Route":
+        """The same request with these values."""
+        filling = Filling(dict(values))
+        missing = filling.missing(self.profile.parameters) if self.profile else ()
+        return replace(self, filling=filling, arguments=filling.arguments(), missing=missing)
+
     fit: float = 0.0  # how well the words fit, whatever is missing
     borrowed: Parameter | None = None  # gets its value from the result of the request before
 

@@ -98,10 +98,10 @@ class _Resolver:
         resolved = dict(schema)
         if isinstance(reference := resolved.pop("$ref", None), str):
             resolved = {**self(self._lookup(reference), depth + 1), **resolved}
-        for part in resolved.pop("allOf", ()):
+        for part in _list(resolved.pop("allOf", ())):
             resolved = _merged(self(part, depth + 1), resolved)
         for key in ("anyOf", "oneOf"):
-            options = [self(option, depth + 1) for option in resolved.pop(key, ())]
+            options = [self(option, depth + 1) for option in _list(resolved.pop(key, ()))]
             if options:
                 resolved = {**_union(options), **resolved}
         return resolved
@@ -117,9 +117,9 @@ class _Resolver:
 
 def _merged(part: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = {**part, **over}
-    if "properties" in part and "properties" in over:
+    if all(isinstance(one.get("properties"), Mapping) for one in (part, over)):
         merged["properties"] = {**part["properties"], **over["properties"]}
-        merged["required"] = [*part.get("required", ()), *over.get("required", ())]
+        merged["required"] = [*_list(part.get("required")), *_list(over.get("required"))]
     return merged
 
 
@@ -132,7 +132,7 @@ def _union(options: Sequence[dict[str, Any]]) -> dict[str, Any]:
         titles = [str(option.get("title") or option["const"]) for option in real]
         return {"enum": [option["const"] for option in real], "x-titles": titles}
     if all("enum" in option or "const" in option for option in real):
-        return {"enum": [value for option in real for value in option.get("enum", [option.get("const")])]}
+        return {"enum": [value for option in real for value in _list(option.get("enum", [option.get("const")]))]}
     types = [kind for option in real for kind in _types(option)]
     return {**real[0], "type": list(dict.fromkeys(types))} if types else real[0]
 
@@ -149,7 +149,7 @@ def _types(schema: Schema) -> list[str]:
 
 
 def _properties(resolve: _Resolver, schema: Schema, path: Path, *, required: bool, depth: int) -> Iterator[Parameter]:
-    needed = set(schema.get("required") or ())
+    needed = {name for name in _list(schema.get("required")) if isinstance(name, str)}
     properties = schema.get("properties")
     for name, raw in properties.items() if isinstance(properties, Mapping) else ():
         found = _parameter(resolve, raw, (*path, name), required=name in needed, depth=depth)
@@ -191,14 +191,14 @@ def _scalar(
         pattern=str(schema.get("pattern") or ""),
         minimum=_bound(schema, "minimum", "exclusiveMinimum", 1),
         maximum=_bound(schema, "maximum", "exclusiveMaximum", -1),
-        max_length=schema.get("maxLength"),
+        max_length=_count(schema.get("maxLength")),
         item=item,
-        min_items=int(schema.get("minItems") or 0),
+        min_items=_count(schema.get("minItems")) or 0,
     )
 
 
 def _choices(schema: Schema) -> tuple[Choice, ...]:
-    values = [value for value in schema.get("enum") or () if value is not None]
+    values = [value for value in _list(schema.get("enum")) if value is not None]
     titles = schema.get("x-titles") or schema.get("enumNames") or schema.get("x-enumNames")
     if not isinstance(titles, Sequence) or len(titles) != len(values):
         titles = values
@@ -208,6 +208,15 @@ def _choices(schema: Schema) -> tuple[Choice, ...]:
 def _choice(value: object, title: str) -> Choice:
     parts = parts_of(title) or (title.lower(),)
     return Choice(value, " ".join(parts), tuple(map(stem, parts)))
+
+
+def _list(value: object) -> Sequence[Any]:
+    """A list, or nothing where a schema isn't one."""
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _bound(schema: Schema, inclusive: str, exclusive: str, step: int) -> float | None:
