@@ -1,8 +1,8 @@
 import orjson
 
 from tts_worker.speak import Segment
-from voicebus.bus.calls import Arg
 from voicebus.bus.emission import Emission
+from voicebus.bus.wire import Arg
 from voicebus.contract.mail import Sentence
 
 SENTENCE = Sentence(turn=3, response_id="r1", segment=2, text="Hello there.", agent_type="personal")
