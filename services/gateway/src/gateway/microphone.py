@@ -69,12 +69,33 @@ class Microphone:
         Raises:
             Refused: with the code that the client gets.
         """
+        if (seq := await self._stop_with_the_rest(command)) is not None:
+            return seq
         await self._flush()
         if self._lost is not None and self._lost[0] == command.stream:
             raise self._lost[1]  # its last bytes were refused: what is behind a gap must not pass for the whole
         if self._stream == command.stream:
             self._stream = None
         return await self._inbox.audio_stop(self._session_id, self._connection, command.stream, command.id)
+
+    async def _stop_with_the_rest(self, command: AudioStop) -> int | None:
+        """Sends the last bytes and the stop together: the stop is only accepted behind them. None if it was not."""
+        async with self._sending:
+            data, end = bytes(self._buffer), self._offset + len(self._buffer)
+            if self._stream != command.stream or not 0 < len(data) <= _ENTRY_BYTES:
+                return None
+            where = (self._session_id, self._connection, command.stream)
+            _, seq = await asyncio.gather(
+                self._inbox.audio(*where, self._offset, data),
+                self._inbox.audio_stop(*where, command.id, end=end),
+                return_exceptions=True,
+            )
+            if not isinstance(seq, int):
+                return None
+            self._stream, self._offset = None, end
+            self._buffer.clear()
+            await self._acknowledge(command.stream, end)
+            return seq
 
     async def run(self) -> None:
         """Hands on what was fed, at once but at most once a tick, until cancelled."""

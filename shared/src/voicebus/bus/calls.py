@@ -17,6 +17,7 @@ from voicebus.contract.errors import BusFull, BusUnavailable, VoicebusError
 
 LOAD_SCRIPTS: list[tuple[Arg, ...]] = [("SCRIPT", "LOAD", source(name)) for name in SCRIPTS]
 _MOST = 512  # calls in one pipeline
+_MOST_WAITING = 20_000
 _PAUSES_S = (0.02, 0.1, 0.25, 0.5)
 _ANSWER_S = 5.0  # a server that takes longer for a pipeline is taken for dead
 _PASSING = {"NOSCRIPT", "LOADING", "READONLY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY"}
@@ -109,12 +110,11 @@ class Calls:
         self._deadline_s = deadline_s
         self._waiting: list[_Call] = []
         self._some = asyncio.Event()
-        self._room = asyncio.Semaphore(20_000)
         self._closed = False
 
     async def script(self, name: ScriptName, keys: Sequence[str], *args: Arg) -> Any:
-        """Runs a script. Its reply's strings are bytes."""
-        return await self.command("EVALSHA", sha(name), len(keys), *keys, *args)
+        """Runs a script. Its reply's strings are bytes. Raises as `command` does."""
+        return await self.start_script(name, keys, *args)
 
     async def command(self, *command: Arg) -> Any:
         """Runs a command that is safe to repeat.
@@ -123,14 +123,22 @@ class Calls:
             BusUnavailable: no answer within the deadline; it may or may not have been applied.
             BusFull: Redis is at its memory limit; it was not applied.
         """
-        async with self._room:
-            if self._closed:
-                raise BusUnavailable("The bus is closed.")
-            loop = asyncio.get_running_loop()
-            call = _Call(command, loop.time() + self._deadline_s, loop.create_future())
+        return await self.start(*command)
+
+    def start_script(self, name: ScriptName, keys: Sequence[str], *args: Arg) -> asyncio.Future[Any]:
+        """As `script`, without waiting: scripts started one after the other run in this order."""
+        return self.start("EVALSHA", sha(name), len(keys), *keys, *args)
+
+    def start(self, *command: Arg) -> asyncio.Future[Any]:
+        """As `command`, without waiting: whoever does not wait for the reply any more leaves it alone."""
+        loop = asyncio.get_running_loop()
+        call = _Call(command, loop.time() + self._deadline_s, loop.create_future())
+        if self._closed or len(self._waiting) >= _MOST_WAITING:
+            call.fail("The bus is closed." if self._closed else "Too many calls wait for Redis.")
+        else:
             self._waiting.append(call)
             self._some.set()
-            return await call.future
+        return call.future
 
     async def run(self) -> None:
         """Sends what was collected, until cancelled; then what still waits fails."""

@@ -202,10 +202,17 @@ class Inbox:
             raise Refused("audio_gap", f"Offset {offset} is ahead: {values[0]} is expected.")
         return int(values[0])
 
-    async def audio_stop(self, session_id: str, connection: str, stream: str, message_id: str | None = None) -> int:
-        """Ends the open stream; returns seq."""
+    async def audio_stop(
+        self, session_id: str, connection: str, stream: str, message_id: str | None = None, *, end: int | None = None
+    ) -> int:
+        """Ends the open stream, if all its bytes below `end` have come; returns seq.
+
+        Raises:
+            Refused: `audio_gap`, `audio_taken_over`, `audio_not_open`, `id_conflict`, `session_not_found` or
+                `session_ended`.
+        """
         k = self._keys.of(session_id)
-        _, values = accepted(
+        word, values = accepted(
             await self._calls.script(
                 "audio_stop",
                 (k.session, k.mail("stt"), k.ready("stt"), k.seen),
@@ -215,8 +222,11 @@ class Inbox:
                 digest("audio.stop", stream),
                 connection,
                 stream,
+                "" if end is None else end,
             )
         )
+        if word == b"gap":
+            raise Refused("audio_gap", f"The stream ends at {end}, but {values[0]} is expected next.")
         return int(values[0])
 
 

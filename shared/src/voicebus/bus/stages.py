@@ -57,6 +57,11 @@ class Lease:
         self._calls = stages.calls
         self._stage = stages.stage
         self._keys = stages.keys.of(session_id)
+        k = self._keys
+        self._emit_keys = (
+            *(k.session, k.log, k.speech, k.mail(self._stage), k.mail("agent"), k.mail("tts")),
+            *(k.ready("agent"), k.ready("tts"), k.journal, k.history),
+        )
         self._number = 0
         self._doubtful = False  # whether a write got no answer: then its number may be used or not
         self._writing = asyncio.Lock()
@@ -109,34 +114,23 @@ class Lease:
             TurnCancelled: the turn was interrupted or its response abandoned; what follows is refused, too.
         """
         async with self._writing:
-            writing = asyncio.ensure_future(self._emit(emissions))
+            if self._doubtful:
+                raise LeaseLost
             try:
-                return await asyncio.shield(writing)
-            finally:
-                # Whoever is cancelled in mid-write waits for its end: else the next write would bear the same number
-                # and be taken for a repetition.
-                if not writing.done():
-                    await asyncio.wait((writing,))
-
-    async def _emit(self, emissions: Sequence[Emission]) -> int:
-        if self._doubtful:
-            raise LeaseLost
-        try:
-            return await self._write_all(emissions)
-        except BusUnavailable:
-            self._doubtful = True
-            raise
+                return await self._write_all(emissions)
+            except BusUnavailable:
+                self._doubtful = True
+                raise
 
     async def _write_all(self, emissions: Sequence[Emission]) -> int:
         first = self._number + 1
         seq = 0
         for _ in range(8):
             rest = emissions[self._number + 1 - first :]
-            replies = await asyncio.gather(
-                *(self._write(self._number + 1 + i, emission) for i, emission in enumerate(rest))
-            )
+            replies = [self._write(self._number + 1 + i, emission) for i, emission in enumerate(rest)]
+            cancelled = await _until_done(replies)
             for reply in replies:
-                word, values = owned(reply)
+                word, values = owned(reply.result())
                 if word == b"cancelled":
                     raise TurnCancelled
                 if word == b"gap":
@@ -144,27 +138,16 @@ class Lease:
                     break
                 self._number += 1
                 seq = values[0]
+            if cancelled:
+                raise asyncio.CancelledError
             if self._number + 1 - first == len(emissions):
                 return seq
         raise LeaseLost
 
-    async def _write(self, number: int, emission: Emission) -> Any:
-        k = self._keys
-        keys = (
-            k.session,
-            k.log,
-            k.speech,
-            k.mail(self._stage),
-            k.mail("agent"),
-            k.mail("tts"),
-            k.ready("agent"),
-            k.ready("tts"),
-            k.journal,
-            k.history,
-        )
-        return await self._calls.script(
+    def _write(self, number: int, emission: Emission) -> asyncio.Future[Any]:
+        return self._calls.start_script(
             "emit",
-            keys,
+            self._emit_keys,
             self._stages.publish,
             "",
             self._stages.settings.log_max,
@@ -290,6 +273,21 @@ class Stages:
         if reply[0] != b"ok":
             return None
         return Lease(self, session_id, reply[1].decode(), reply[2].decode())
+
+
+async def _until_done(replies: Sequence[asyncio.Future[Any]]) -> bool:
+    """Waits for all replies, also when cancelled, and returns whether it was.
+
+    Whoever is cancelled in mid-write waits for its end: else the next write would bear the same number and be taken
+    for a repetition. The bus settles every call within its deadline.
+    """
+    cancelled = False
+    while waiting := [reply for reply in replies if not reply.done()]:
+        try:
+            await asyncio.wait(waiting)
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled
 
 
 def _fields(flat: Sequence[bytes] | dict[bytes, bytes]) -> dict[bytes, bytes]:

@@ -1,7 +1,7 @@
 -- Ends the open microphone stream.
 -- KEYS: 1 session, 2 mail:stt, 3 ready:stt, 4 seen
--- ARGV: 3 message id, 4 its digest, 5 connection, 6 stream
--- Replies: {'ok', seq} | {'repeated', seq} | {'conflict', seq} | {'taken'} | {'closed'} | {'gone'} | {'ended'}
+-- ARGV: 3 message id, 4 its digest, 5 connection, 6 stream, 7 offset at which it ends ('' = wherever it is)
+-- Replies: {'ok', seq} | {'repeated', seq} | {'conflict', seq} | {'gap', expected} | {'taken'} | {'closed'} | {'gone'} | {'ended'}
 local no = refusal()
 if no then return no end
 local known = seen(KEYS[4], ARGV[3], ARGV[4])
@@ -11,6 +11,7 @@ if get('audio.stream') ~= ARGV[6] then
   return { 'closed' }
 end
 if get('audio.owner') ~= ARGV[5] then return { 'taken' } end
+if ARGV[7] ~= '' and number('audio.offset') < tonumber(ARGV[7]) then return { 'gap', number('audio.offset') } end
 set('audio.stream', '', 'audio.closed', ARGV[6])
 local stop = cjson.encode({ kind = 'stop', stream = ARGV[6], offset = number('audio.offset') })
 mail('stt', KEYS[2], KEYS[3], false, 'k', 'stop', 'd', stop)
