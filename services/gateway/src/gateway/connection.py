@@ -87,13 +87,14 @@ class Connection:
         except* Closed as group:
             await self._close(_first(group))
         except* WebSocketDisconnect:
-            pass
+            metrics.closed.labels("client").inc()
         except* VoicebusError as group:
             error = _first(group)
             _log.warning("connection_failed", code=error.code, reason=error.message)
             await self._close(Closed(error.close_code or Close.INTERNAL, error.code))
 
     async def _close(self, closed: Closed) -> None:
+        metrics.closed.labels(int(closed.code)).inc()
         with suppress(RuntimeError, WebSocketDisconnect):  # the client may have gone first
             await self._socket.close(closed.code, closed.reason)
 

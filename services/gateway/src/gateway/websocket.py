@@ -19,7 +19,6 @@ from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession, Session, SessionId
 
 router = APIRouter()
-_log = structlog.get_logger(__name__)
 _SESSION_ID: TypeAdapter[str] = TypeAdapter(SessionId)
 
 
@@ -58,7 +57,7 @@ async def native(
             session = await _session(gateway, session_id, caller)
             await _serve(gateway, socket, session, caller, _query(socket))
     except VoicebusError as error:
-        metrics.closed.labels(error.close_code or Close.INTERNAL).inc()
+        metrics.closed.labels(int(error.close_code or Close.INTERNAL)).inc()
         with suppress(RuntimeError, WebSocketDisconnect):
             await socket.close(error.close_code or Close.INTERNAL, error.code)
 
