@@ -47,7 +47,7 @@ async def running_stack(
             *command,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env=dict(os.environ) | {"JWT_SECRET": secret, "PYTHONUNBUFFERED": "1"},
+            env=dict(os.environ) | {"JWT_SECRET": secret, "PYTHONUNBUFFERED": "1", "LOG_FORMAT": "json"},
         )
         ready, last_words = asyncio.Event(), deque[str](maxlen=12)
         copying = asyncio.create_task(_copy(process, log, ready, last_words))

@@ -18,7 +18,7 @@ from agent_worker.calls import ToolCalls
 from agent_worker.groups import first_reason
 from agent_worker.journal import Responded, dump_entry
 from agent_worker.models.ask import ModelFailed, ask
-from agent_worker.models.choose import Explain
+from agent_worker.models.choose import Explain, patience
 from agent_worker.settings import AgentSettings
 from agent_worker.tools.toolset import Toolset
 from agent_worker.turn import AskModel, CallTools, StopTurn, Turn
@@ -166,9 +166,10 @@ class Exchange:
         return (
             [*self._past, *self.turn.messages()],
             ModelRequestParameters(function_tools=self._means.tools.definitions(), instruction_parts=instructions),
-            ModelSettings(
-                first_event_timeout=settings.agent_first_token_timeout_s,
-                request_timeout=settings.agent_response_timeout_s,
+            patience(
+                self._means.model,
+                first_token_s=settings.agent_first_token_timeout_s,
+                response_s=settings.agent_response_timeout_s,
             ),
         )
 

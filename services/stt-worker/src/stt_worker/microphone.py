@@ -57,6 +57,7 @@ class Microphone:
         self._position = 0  # byte of the stream that comes next
         self._marks = Marks()
         self._listener: Listener | None = None
+        self._stop_id = ""  # of the mail that ends the stream, while its last utterance is told
         self._failures = 0  # at the utterance behind the last cut point
 
     @property
@@ -134,9 +135,20 @@ class Microphone:
         await self._emit(Emission(), Progress(stream=mail.stream, checkpoint=checkpoint), mail_id)
 
     async def _stop(self, mail_id: str) -> None:
-        await self._finish()
-        self._marks.clear()
-        await self._emit(Emission(), None, mail_id)
+        """The stream ends in the same write as its last utterance."""
+        last: Heeded | None = None
+        if self._listener:
+            async with aclosing(self._listener.finish()) as news:
+                async for heeded in news:
+                    if last:
+                        await self._tell(last)
+                    last = heeded
+            await self.close()
+        self._stop_id = mail_id
+        try:
+            await (self._tell(last) if last else self._move(Checkpoint()))
+        finally:
+            self._stop_id = ""
 
     async def _hear(self, mail_id: str, chunk: AudioChunk) -> None:
         progress = self._progress
@@ -221,6 +233,10 @@ class Microphone:
 
     async def _move(self, checkpoint: Checkpoint, emission: Emission | None = None) -> None:
         """Moves cut point and cursor on; in silence only if that lets go of mail."""
+        if self._stop_id:
+            self._marks.clear()
+            await self._emit(emission or Emission(), None, self._stop_id)
+            return
         mail_id = self._marks.pass_by(checkpoint.needs_from)
         if self._progress and (emission or mail_id):
             progress = Progress(stream=self._progress.stream, checkpoint=checkpoint)

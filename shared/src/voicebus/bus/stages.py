@@ -62,6 +62,8 @@ class Lease:
             *(k.session, k.log, k.speech, k.mail(self._stage), k.mail("agent"), k.mail("tts")),
             *(k.ready("agent"), k.ready("tts"), k.journal, k.history),
         )
+        given_up = ProblemData(code=_FAILED[self._stage], message="It failed too often and was given up.")
+        self._given_up = event_body(Error(session_id=session_id, data=given_up))
         self._number = 0
         self._doubtful = False  # whether a write got no answer: then its number may be used or not
         self._writing = asyncio.Lock()
@@ -73,10 +75,6 @@ class Lease:
             LeaseLost: another worker may own the stage.
         """
         settings = self._stages.settings
-        error = Error(
-            session_id=self.session_id,
-            data=ProblemData(code=_FAILED[self._stage], message="It failed too often and was given up."),
-        )
         k = self._keys
         while True:
             word, values = owned(
@@ -89,7 +87,7 @@ class Lease:
                     self._stage,
                     self.token,
                     settings.attempts_max,
-                    event_body(error),
+                    self._given_up,
                     *SESSION_FIELDS,
                 )
             )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
+from itertools import pairwise
 from typing import Final
 from uuid import uuid4
 
@@ -52,14 +53,15 @@ async def ask(
 ) -> ModelResponse:
     """The model's response; its text goes to `on_text` piece by piece as it comes.
 
-    The ids of its tool calls are different from each other. Cancelling this ends the request.
+    `messages` have an outcome for each tool call. The ids of the calls in the response are different from each other.
+    Cancelling this ends the request.
 
     Raises:
         ModelFailed: there is none.
     """
     try:
         async with model_request_stream(
-            model, repair_messages(messages), model_settings=settings, model_request_parameters=parameters
+            model, _alternating(messages), model_settings=settings, model_request_parameters=parameters
         ) as stream:
             async for event in stream:
                 match event:
@@ -75,6 +77,12 @@ async def ask(
     if not response.tool_calls and not response.text:
         raise ModelFailed("the response is empty", retryable=True)
     return _with_distinct_ids(response)
+
+
+def _alternating(messages: Sequence[ModelMessage]) -> Sequence[ModelMessage]:
+    """The messages, with what two turns said in a row made one: many servers insist on it."""
+    in_a_row = any(first.kind == second.kind for first, second in pairwise(messages))
+    return repair_messages(messages) if in_a_row else messages
 
 
 def _failure(error: AgentRunError) -> ModelFailed:

@@ -1,18 +1,20 @@
 """Which language model answers, by its name in the configuration."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.providers import Provider, infer_provider_class
+from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
 from agent_worker.models.echo import instant_model
 from agent_worker.models.rules.model import explain, rules_model
 
 Explain = Callable[[Sequence[ModelMessage], Sequence[ToolDefinition]], tuple[str, float]]
+_BUILT_IN: Final = {"rules", "instant"}
 _NO_KEY = "not-needed"  # the client insists on one, servers of one's own don't
 
 
@@ -50,6 +52,13 @@ def choose_model(name: str, *, base_url: str | None = None, api_key: str | None 
 def explainer(model: Model) -> Explain | None:
     """What tells the intent of the user's last message and how sure that is (0 to 1), for a model that knows."""
     return explain if model.model_name == "rules" else None
+
+
+def patience(model: Model, *, first_token_s: float, response_s: float) -> ModelSettings:
+    """How long to wait for a response's first token and its end. A model that is built in has nobody to wait for."""
+    if model.model_name in _BUILT_IN:
+        return ModelSettings()
+    return ModelSettings(first_event_timeout=first_token_s, request_timeout=response_s)
 
 
 def _openai_compatible(model: str, base_url: str, api_key: str) -> Model:

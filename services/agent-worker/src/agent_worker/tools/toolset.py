@@ -72,6 +72,7 @@ class Toolset:
         self._listings: tuple[int, ...] = ()
         self._offered: dict[str, _Entry] = {}
         self._known: dict[str, _Entry] = {}
+        self._definitions: dict[tuple[bool, ...], list[ToolDefinition]] = {}  # by which servers are up
 
     def status(self) -> list[ServerStatus]:
         """The state of each server, in the order of the configuration."""
@@ -80,7 +81,11 @@ class Toolset:
     def definitions(self) -> list[ToolDefinition]:
         """What the model is told: the enabled tools of the servers that are up."""
         self._refresh()
-        return [_definition(name, entry) for name, entry in self._offered.items() if entry.server.up]
+        up = tuple(server.up for server in self._servers)
+        if up not in self._definitions:
+            entries = self._offered.items()
+            self._definitions = {up: [_definition(name, entry) for name, entry in entries if entry.server.up]}
+        return self._definitions[up]
 
     def annotations(self, name: str) -> Annotations:
         """What a second call of the tool does; the careful answer for one that is not known."""
@@ -149,7 +154,7 @@ class Toolset:
         ]
         names = offered_names([(entry.server.config.name, entry.tool.name) for entry in entries])
         self._listings, self._offered = listings, dict(zip(names, entries, strict=True))
-        self._known = {}
+        self._known, self._definitions = {}, {}
         for entry in entries:
             self._known.setdefault(qualified(entry.server.config.name, entry.tool.name), entry)
             self._known.setdefault(entry.tool.name, entry)
