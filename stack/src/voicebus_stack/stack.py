@@ -10,7 +10,7 @@ from typing import Literal
 from voicebus_stack.redis_server import free_port, redis_command
 
 Engines = Literal["default", "instant"]
-_INSTANT = {"STT_ENGINE": "instant", "AGENT_MODEL": "instant", "TTS_ENGINE": "instant"}
+_INSTANT = {"STT_ENGINE": "instant", "STT_VAD": "loudness", "AGENT_MODEL": "instant", "TTS_ENGINE": "instant"}
 
 
 @dataclass(frozen=True)

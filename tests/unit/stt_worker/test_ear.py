@@ -12,7 +12,7 @@ from unit.stt_worker.wavs import QUESTION, RECORDINGS, chunk, fmt, split, wav
 from stt_worker.audio import RATE, Checkpoint, Resampler, pcm16
 from stt_worker.ear import SKIP_BYTES, Ear
 from stt_worker.utterance import Action, Decode, Ended, Endpointing, Quiet, Started
-from stt_worker.vad import Vad
+from stt_worker.vad import SileroVad, Vad
 from voicebus.contract.audio import AudioSpec
 from voicebus.contract.errors import BadRequest
 
@@ -24,7 +24,7 @@ Seen = tuple[str, int, bytes, Checkpoint | None]
 
 @cache
 def vad() -> Vad:
-    return Vad()
+    return SileroVad()
 
 
 def seen(ear: Ear, actions: Iterator[Action]) -> Iterator[Seen]:

@@ -8,6 +8,7 @@ import uvicorn
 
 from gateway.app import create_app
 from gateway.drain import Drain
+from gateway.frames import FramesProtocol
 from gateway.settings import GatewaySettings
 from voicebus.chassis.health import QuietServer, listen
 from voicebus.chassis.logs import configure_logs
@@ -23,7 +24,7 @@ async def serve(settings: GatewaySettings) -> None:
         app,
         log_config=None,
         access_log=False,
-        ws="websockets-sansio",
+        ws=FramesProtocol,
         ws_max_size=settings.message_max,
         ws_ping_interval=settings.ping_interval_s,
         ws_ping_timeout=settings.ping_interval_s,

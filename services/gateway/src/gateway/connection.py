@@ -15,6 +15,7 @@ from gateway.auth import Authenticator, Caller
 from gateway.dialects.native import AudioForm, frame
 from gateway.drain import Drain
 from gateway.follower import Batch, Follower
+from gateway.frames import text_frame, write_frames
 from gateway.microphone import Microphone
 from gateway.obedience import Obedience
 from gateway.settings import GatewaySettings
@@ -143,20 +144,16 @@ class Connection:
                     session_id=self._session_id, agent_type=self._agent, data=events.StateSnapshotData(state=state)
                 )
             )
+        await write_frames(self._socket, [frame(item, self._audio) for item in batch.items])
+        metrics.sent.inc(len(batch.items))
         for item in batch.items:
-            await self._send_item(item)
+            self._note(item)
 
     def _gap(self, gap: GapRange) -> events.Gap:
         data = events.GapData(stream=gap.stream, from_=gap.first, to=gap.last, reason=gap.reason)
         return events.Gap(session_id=self._session_id, agent_type=self._agent, data=data)
 
-    async def _send_item(self, item: Item) -> None:
-        message = frame(item, self._audio)
-        if isinstance(message, bytes):
-            await self._socket.send_bytes(message)
-        else:
-            await self._socket.send_text(message)
-        metrics.sent.inc()
+    def _note(self, item: Item) -> None:
         if isinstance(item, EventItem):
             opening = item.body[:64]
             if b'"type":"agent_switch"' in opening:
@@ -165,7 +162,7 @@ class Connection:
                 raise Closed(Close.ENDED, "session_ended")
 
     async def _send(self, event: events.Envelope) -> None:
-        await self._socket.send_text(dump_event(event).decode())
+        await write_frames(self._socket, [text_frame(dump_event(event))])
 
     # Steps ① and ②: what the client says.
 

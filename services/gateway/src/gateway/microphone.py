@@ -30,7 +30,9 @@ class Microphone:
         self._stream: str | None = None
         self._offset = 0  # of the first byte in the buffer
         self._buffer = bytearray()
-        self._changed = asyncio.Condition()
+        self._some = asyncio.Event()  # waits in the buffer
+        self._room = asyncio.Event()  # is left in it
+        self._room.set()
         self._sending = asyncio.Lock()
         self._complained = False
         self._lost: tuple[str, Refused] | None = None  # a stream that could not go on, and why
@@ -53,15 +55,14 @@ class Microphone:
 
     async def feed(self, data: bytes) -> None:
         """The open stream's next bytes; waits while too much waits already. Without a stream it complains once."""
+        await self._room.wait()
         if self._stream is None:
             if not self._complained:
                 self._complained = True
                 await self._complain(Refused("audio_not_open"))
             return
-        async with self._changed:
-            await self._changed.wait_for(lambda: len(self._buffer) < _MOST_BYTES)
-            self._buffer += data
-            self._changed.notify_all()
+        self._buffer += data
+        self._measure()
 
     async def stop(self, command: AudioStop) -> int:
         """Ends the stream behind what was fed; returns seq.
@@ -94,14 +95,14 @@ class Microphone:
                 return None
             self._stream, self._offset = None, end
             self._buffer.clear()
+            self._measure()
             await self._acknowledge(command.stream, end)
             return seq
 
     async def run(self) -> None:
         """Hands on what was fed, at once but at most once a tick, until cancelled."""
         while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._buffer)
+            await self._some.wait()
             await self._flush()
             await asyncio.sleep(TICK_S)
 
@@ -112,13 +113,12 @@ class Microphone:
                 try:
                     safe = await self._append(self._stream, data)
                 except Refused as error:
-                    await self._drop_stream(self._stream, error)
+                    self._drop_stream(self._stream, error)
                     await self._complain(error)
                     return
-                async with self._changed:
-                    del self._buffer[: len(data)]
-                    self._offset += len(data)
-                    self._changed.notify_all()
+                self._offset += len(data)
+                del self._buffer[: len(data)]
+                self._measure()
                 await self._acknowledge(self._stream, safe)
 
     async def _append(self, stream: str, data: bytes) -> int:
@@ -132,10 +132,13 @@ class Microphone:
                     raise
             await asyncio.sleep(0.1)
 
-    async def _drop_stream(self, stream: str, error: Refused) -> None:
-        async with self._changed:
-            self._lost = (stream, error)
-            self._stream = None
-            self._complained = True
-            self._buffer.clear()
-            self._changed.notify_all()
+    def _drop_stream(self, stream: str, error: Refused) -> None:
+        self._lost = (stream, error)
+        self._stream = None
+        self._complained = True
+        self._buffer.clear()
+        self._measure()
+
+    def _measure(self) -> None:
+        (self._some.set if self._buffer else self._some.clear)()
+        (self._room.set if len(self._buffer) < _MOST_BYTES else self._room.clear)()

@@ -27,7 +27,7 @@ async def work(settings: SttSettings) -> None:
         transcriber = Transcriber(
             bus.sessions,
             engine,
-            VadPool(),
+            VadPool(settings.stt_vad),
             endpointing=settings.endpointing(),
             idle_s=settings.stt_idle_s,
             attempts=settings.attempts_max,
