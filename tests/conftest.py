@@ -4,10 +4,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.settings import BusSettings
 from voicebus_stack.redis_server import running_redis
+
+settings.register_profile("voicebus", deadline=None)  # how long an example takes says nothing about the code
+settings.load_profile("voicebus")
 
 
 @pytest.fixture(scope="session")

@@ -8,20 +8,21 @@ from typing import Any
 from unit.agent_rules.invented_servers import Tool
 from unit.agent_rules.spelling import spelled, spelled_decimal
 
+# No two of them sound alike: what may be misheard is taken for what was named.
 NOUNS = """
-acorn alley amber anchor apron arrow attic badge bagel banjo barrel basket beacon beard beetle bishop blanket blossom
-bottle boulder bracket branch brick bridge bronze bubble bucket buffalo cabin cactus camel candle canoe canyon carpet
-castle cavern cedar chapel cherry chimney chisel cinnamon clover cobalt coffin comet copper coral cotton cradle crater
+acorn alley amber anchor apron arrow attic badge bagel banjo barrel basket beacon beard bishop blanket blossom bottle
+boulder bracket branch brick bridge bronze bubble bucket buffalo cabin cactus camel candle canoe canyon carpet castle
+cavern cedar chapel cherry chimney chisel cinnamon clover cobalt coffin comet copper coral cotton cradle crater
 crystal curtain cushion daisy dagger desert diamond dolphin donkey dragon drawer eagle elbow emerald engine falcon
-feather fiddle finger flannel flute forest fossil fountain garlic garnet gazelle ginger glacier goblet granite gravel
-griffin hammer hammock harbor harness harvest hazel helmet hermit honey hornet insect island ivory jacket jaguar jasmine
-jersey jewel jungle kettle kitten ladder lagoon lantern lavender lemon leopard linen lizard lobster locket lotus magnet
-maple marble meadow melon mirror mitten monkey mosaic muffin napkin nectar needle nugget nutmeg oasis olive onion orbit
-orchid otter oyster paddle panther parrot pebble pelican pepper pigeon pillow pirate planet plaster pocket pollen poplar
-prairie pumpkin puppet puzzle quartz rabbit raccoon radish rafter raven ribbon riddle rocket saddle saffron salmon
-sapphire satchel scarf shadow shepherd shovel silver skeleton slipper sparrow spider spiral squirrel statue summit
-sunset swallow tangle temple thistle thunder tiger timber tractor trumpet tulip tunnel turtle valley vanilla velvet
-violet walnut walrus whistle willow window winter wizard yogurt zebra zipper
+feather fiddle finger flannel flute forest fossil fountain garlic gazelle ginger glacier goblet granite gravel griffin
+hammer hammock harbor harness hazel helmet hermit honey hornet island ivory jacket jaguar jasmine jersey jewel kettle
+ladder lagoon lantern lavender lemon leopard linen lizard lobster locket lotus magnet maple marble meadow melon mirror
+mitten monkey mosaic muffin napkin nectar needle nugget nutmeg oasis olive onion orbit orchid otter oyster paddle
+panther pebble pelican pepper pigeon pillow pirate planet plaster pocket pollen poplar prairie pumpkin puppet puzzle
+quartz rabbit raccoon radish rafter raven ribbon riddle rocket saddle saffron salmon sapphire satchel scarf shadow
+shepherd shovel silver skeleton slipper sparrow spider spiral squirrel statue summit sunset swallow tangle temple
+thistle thunder tiger timber tractor trumpet tulip tunnel turtle valley vanilla velvet violet walnut walrus whistle
+willow window winter wizard yogurt zebra
 """
 DEEDS = """
 polish paint fold melt weld sketch harvest toast juggle launch wrap bake carve dig freeze grind knit measure mow peel

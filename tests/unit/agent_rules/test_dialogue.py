@@ -74,6 +74,15 @@ async def test_it_asks_for_one_thing_after_the_other_and_takes_more_than_it_aske
     ]
 
 
+async def test_what_names_the_tool_gives_no_value_to_a_parameter_that_shares_a_word_with_it() -> None:
+    harvest = tool("harvest_elbow", "", "beetle_harvest dagger", None, beetle_harvest=text(), dagger=text())
+    conversation = Conversation([harvest])
+    asked = await conversation.say("could you harvest an elbow whose dagger is gazelle")
+    assert (asked.calls, asked.intent) == ([], "clarify")
+    told = await conversation.say("salmon")
+    assert told.calls == [("harvest_elbow", {"dagger": "gazelle", "beetle_harvest": "salmon"})]
+
+
 async def test_a_number_that_is_out_of_bounds_is_asked_for_again() -> None:
     talk = conversation()
     asked = await talk.say("book a table at luigi's tomorrow at eight pm for forty people")

@@ -21,7 +21,7 @@ from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.tools import ToolDefinition
 from unit.agent_rules.invented_servers import SERVERS
 
-from agent_worker.models.echo import instant_model
+from agent_worker.models.echo import InstantModel
 from agent_worker.models.rules import explain, rules_model
 
 DEFINITIONS = [
@@ -34,7 +34,7 @@ SAID_AT = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
 
 async def stream(messages: Sequence[ModelMessage], model: str = "rules") -> tuple[list[str], ModelResponse]:
     """The pieces of text in the order in which they came, and the whole response."""
-    chosen = rules_model() if model == "rules" else instant_model()
+    chosen = rules_model() if model == "rules" else InstantModel()
     assert chosen.model_name == model
     parameters = ModelRequestParameters(function_tools=DEFINITIONS)
     pieces: list[str] = []

@@ -109,7 +109,7 @@ class Reading(RuleBasedStateMachine):
         assert not self.view.missing_chunks
 
 
-Reading.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+Reading.TestCase.settings = settings(max_examples=150, stateful_step_count=30)
 TestEachEventOnceInOrder = Reading.TestCase
 
 

@@ -87,7 +87,7 @@ def tell(stream: Upload, answer: Answer) -> None:
         stream.disturbed(make_error(answer["code"]))
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(
     writes=st.lists(st.binary(min_size=1, max_size=11), max_size=8),
     cuts=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 4)), max_size=6),

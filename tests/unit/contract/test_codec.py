@@ -14,7 +14,7 @@ from voicebus.contract.errors import BadRequest
 
 EVENTS = get_args(events.Event)
 COMMANDS = get_args(commands.Command)
-SOME = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SOME = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize("model", EVENTS, ids=lambda model: model.__name__)

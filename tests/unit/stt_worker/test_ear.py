@@ -63,7 +63,7 @@ def test_chunks_make_no_difference(name: str, sizes: list[int]) -> None:
 
 
 @given(st.lists(st.integers(1, 70_000), min_size=1, max_size=9))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_chunks_make_no_difference_wherever_they_are_cut(sizes: list[int]) -> None:
     data = FILES["two-requests"].read_bytes()
     assert hear(data, sizes=sizes) == _heard_in_two_requests()

@@ -99,7 +99,7 @@ class Exchange:
         problem = ProblemData(code=error.code, message=error.message, temporary=error.temporary)
         emission.event(Error(**self._scene.envelope, data=problem))
         entry = history.answered(self.turn, self._scene.turn, None, answer.text if answer else "")
-        await self._lease.emit(self._ended(emission, entry))
+        await self._end(emission, entry)
 
     async def _respond(self) -> bool:
         """One model response; True if it was the answer."""
@@ -109,7 +109,7 @@ class Exchange:
             self.first_token_ms = answer.first_token_ms
             metrics.first_token_seconds.observe(answer.first_token_ms / 1000)
         if not response.tool_calls:
-            await self._lease.emit(self._answered(emission, answer, response))
+            await self._conclude(emission, answer, response)
             return True
         responded = Responded(response_id=answer.response_id, message=response, segments=answer.segments)
         await self._lease.emit(emission.journal(dump_entry(responded)))
@@ -173,7 +173,7 @@ class Exchange:
             ),
         )
 
-    def _answered(self, emission: Emission, answer: Answer, response: ModelResponse) -> Emission:
+    async def _conclude(self, emission: Emission, answer: Answer, response: ModelResponse) -> None:
         intent, confidence = self._intent()
         data = ResponseData(
             content=answer.text,
@@ -185,7 +185,7 @@ class Exchange:
         )
         emission.event(Response(**self._scene.envelope, data=data))
         emission.ephemeral(self._scene.metric("turn_ms", self._scene.ms()))
-        return self._ended(emission, history.answered(self.turn, self._scene.turn, response, answer.text))
+        await self._end(emission, history.answered(self.turn, self._scene.turn, response, answer.text))
 
     def _intent(self) -> tuple[str | None, float | None]:
         """What the user wanted, and how sure that is: as the model explains it, else the tool that was called last."""
@@ -203,9 +203,9 @@ class Exchange:
         metrics.model_tokens.labels("out").inc(usage.output_tokens)
         return usage
 
-    def _ended(self, emission: Emission, entry: HistoryEntry) -> Emission:
-        return (
-            emission.history(history.dump(entry), keep=self._means.settings.history_turns)
-            .answered(self._scene.turn)
-            .cursor(self._mail_id)
-        )
+    async def _end(self, emission: Emission, entry: HistoryEntry) -> None:
+        """The turn's last write."""
+        raw = history.dump(entry)
+        emission.history(raw, keep=self._means.settings.history_turns).answered(self._scene.turn).cursor(self._mail_id)
+        await self._lease.emit(emission)
+        history.past_messages((raw,))  # the next turn needs them parsed; now nobody waits

@@ -57,7 +57,6 @@ class Microphone:
         self._position = 0  # byte of the stream that comes next
         self._marks = Marks()
         self._listener: Listener | None = None
-        self._stop_id = ""  # of the mail that ends the stream, while its last utterance is told
         self._failures = 0  # at the utterance behind the last cut point
 
     @property
@@ -135,20 +134,16 @@ class Microphone:
         await self._emit(Emission(), Progress(stream=mail.stream, checkpoint=checkpoint), mail_id)
 
     async def _stop(self, mail_id: str) -> None:
-        """The stream ends in the same write as its last utterance."""
-        last: Heeded | None = None
+        """Ends the stream, in the same write as its last utterance."""
+        heard: list[Heeded] = []
         if self._listener:
             async with aclosing(self._listener.finish()) as news:
-                async for heeded in news:
-                    if last:
-                        await self._tell(last)
-                    last = heeded
+                heard = [heeded async for heeded in news]
             await self.close()
-        self._stop_id = mail_id
-        try:
-            await (self._tell(last) if last else self._move(Checkpoint()))
-        finally:
-            self._stop_id = ""
+        *before, last = heard or [Silence(Checkpoint())]
+        for heeded in before:
+            await self._tell(heeded)
+        await self._tell(last, stop_id=mail_id)
 
     async def _hear(self, mail_id: str, chunk: AudioChunk) -> None:
         progress = self._progress
@@ -193,7 +188,8 @@ class Microphone:
             async for heeded in news:
                 await self._tell(heeded)
 
-    async def _tell(self, heeded: Heeded) -> None:
+    async def _tell(self, heeded: Heeded, *, stop_id: str = "") -> None:
+        """With `stop_id`, the mail that ends the stream, the last thing that was heard ends it."""
         match heeded:
             case SpeechHeard():
                 session = await self._sessions.get(self._lease.session_id)
@@ -201,41 +197,42 @@ class Microphone:
             case Partial():
                 await self._lease.emit(self._reporter.partial(heeded))
             case Final():
-                await self._tell_final(heeded)
+                await self._tell_final(heeded, stop_id)
             case Silence(checkpoint, after_speech) if after_speech and self._failures >= self._attempts:
                 self._failures = 0
                 metrics.utterances.labels("given_up").inc()
-                await self._move(checkpoint, self._reporter.error(StageFailed("stt_failed")))
+                await self._move(checkpoint, self._reporter.error(StageFailed("stt_failed")), stop_id=stop_id)
             case Silence(checkpoint, after_speech):
                 if after_speech:
                     metrics.utterances.labels("not_understood").inc()
-                await self._move(checkpoint)
+                await self._move(checkpoint, stop_id=stop_id)
 
-    async def _tell_final(self, final: Final) -> None:
+    async def _tell_final(self, final: Final, stop_id: str) -> None:
         if self._progress is None:
             raise RuntimeError("a transcript without a stream")
         arrived_s = self._marks.arrival_s(final.speech_end)
         final_s = None if arrived_s is None else asyncio.get_running_loop().time() - arrived_s
-        emission = self._reporter.final(self._progress.stream, final, final_ms=final_s and final_s * 1000)
-        await self._move(final.checkpoint, emission)
+        stream = self._progress.stream
+        emission = self._reporter.final(stream, final, final_ms=final_s and final_s * 1000)
+        await self._move(final.checkpoint, emission, stop_id=stop_id)
         self._failures = 0
         metrics.utterances.labels("ok").inc()
         if final_s is not None:
             metrics.final_seconds.observe(final_s)
         _log.info(
             "utterance_transcribed",
-            stream=self._progress.stream,
+            stream=stream,
             start_ms=final.start_ms,
             end_ms=final.end_ms,
             confidence=final.confidence,
             final_ms=final_s and round(final_s * 1000, 1),
         )
 
-    async def _move(self, checkpoint: Checkpoint, emission: Emission | None = None) -> None:
+    async def _move(self, checkpoint: Checkpoint, emission: Emission | None = None, *, stop_id: str = "") -> None:
         """Moves cut point and cursor on; in silence only if that lets go of mail."""
-        if self._stop_id:
+        if stop_id:
             self._marks.clear()
-            await self._emit(emission or Emission(), None, self._stop_id)
+            await self._emit(emission or Emission(), None, stop_id)
             return
         mail_id = self._marks.pass_by(checkpoint.needs_from)
         if self._progress and (emission or mail_id):

@@ -10,7 +10,7 @@ from pydantic_ai.providers import Provider, infer_provider_class
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
-from agent_worker.models.echo import instant_model
+from agent_worker.models.echo import InstantModel
 from agent_worker.models.rules.model import explain, rules_model
 
 Explain = Callable[[Sequence[ModelMessage], Sequence[ToolDefinition]], tuple[str, float]]
@@ -36,7 +36,7 @@ def choose_model(name: str, *, base_url: str | None = None, api_key: str | None 
     if name == "rules":
         return rules_model()
     if name == "instant":
-        return instant_model()
+        return InstantModel()
     provider, _, model = name.partition(":")
     try:
         if provider == "openai" and base_url:

@@ -69,7 +69,7 @@ class _Reading:
         self._place = Place(sentence, triggers, profile.weights.keys())
         self._parameters = parameters
         self._filling = filling
-        self._named = {one: mentions(sentence.stems, one, profile.parameters) for one in parameters}
+        self._named = {one: mentions(sentence.stems, one, profile.parameters, triggers) for one in parameters}
         self._facets: dict[int, str] = {}  # of a moment's words: which of its parts is still free
 
     def claims(self) -> None:

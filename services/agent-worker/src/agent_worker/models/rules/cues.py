@@ -69,6 +69,8 @@ _GENERIC: Final = frozenset(
     map(stem, word_set("id name number value text string code type key num count new target input the a is of no to"))
 )
 
+_PART: Final = 0.7  # the weight of one word of a longer name
+
 
 @dataclass(frozen=True, slots=True)
 class Mention:
@@ -97,12 +99,19 @@ def affinity(cue: str, parameter: Parameter) -> float:
     return 0.45 if targets & set(stems_of(described)) or (cue != "of" and cue in norms) else 0.0
 
 
-def mentions(stems: Sequence[str], parameter: Parameter, rivals: Sequence[Parameter]) -> list[Mention]:
-    """Where a sentence names a parameter, wholly or by a part that no other parameter has, the best first."""
+def mentions(
+    stems: Sequence[str], parameter: Parameter, rivals: Sequence[Parameter], triggers: frozenset[int] = frozenset()
+) -> list[Mention]:
+    """Where a sentence names a parameter, wholly or by a part that no other parameter has, the best first.
+
+    A part that is among the `triggers`, the words that named the tool, was said for the tool alone.
+    """
     found: dict[tuple[int, int], Mention] = {}
     for phrase, weight in _phrases(parameter, tuple(rivals)):
         for start in range(len(stems) - len(phrase) + 1):
             end = start + len(phrase)
+            if weight <= _PART and triggers.issuperset(range(start, end)):
+                continue
             alike = _same(stems[start:end], phrase)
             if alike and weight * alike > found.get((start, end), Mention(0, 0, 0.0)).weight:
                 found[start, end] = Mention(start, end, weight * alike)
@@ -140,7 +149,7 @@ def _namings(parameter: Parameter, rivals: tuple[Parameter, ...]) -> Iterator[tu
         yield core, 0.8
     for one in name if len(name) > 1 else ():
         if one not in others and one not in STOP_WORDS:
-            yield (one,), 0.6 if one in _GENERIC else 0.7
+            yield (one,), 0.6 if one in _GENERIC else _PART
     if len("".join(name)) <= 2:
         for one in stems_of(parameter.description)[:4]:
             if one not in others and one not in _GENERIC:

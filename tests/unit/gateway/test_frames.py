@@ -1,0 +1,70 @@
+"""Frames that are made ready, as a third-party client reads them, and how far a client is read ahead."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+from websockets.uri import parse_uri
+
+from gateway import frames
+from gateway.frames import FramesProtocol, binary_frame, text_frame
+
+SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, 100_000]
+
+
+def read(data: bytes) -> list[Frame]:
+    client = ClientProtocol(parse_uri("ws://127.0.0.1/"), state=OPEN, max_size=None)
+    client.receive_data(data)
+    return [event for event in client.events_received() if isinstance(event, Frame)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_frames_of_any_size_are_read_as_they_were_made(size: int) -> None:
+    text, audio = b"x" * size, b"\x00" * size
+    got = read(text_frame(text) + binary_frame(audio))
+    assert [(frame.opcode, bytes(frame.data)) for frame in got] == [(Opcode.TEXT, text), (Opcode.BINARY, audio)]
+
+
+@given(st.lists(st.text(max_size=300), max_size=20))
+def test_frames_that_are_joined_are_told_apart(texts: list[str]) -> None:
+    got = read(b"".join(text_frame(text.encode()) for text in texts))
+    assert [bytes(frame.data).decode() for frame in got] == texts
+
+
+class Transport(asyncio.Transport):
+    """Notes what a protocol does with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[bool] = []  # True: paused; False: resumed
+
+    def pause_reading(self) -> None:
+        self.pauses.append(True)
+
+    def resume_reading(self) -> None:
+        self.pauses.append(False)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+
+async def test_a_client_is_read_a_little_ahead_and_no_further() -> None:
+    config = Config(lambda scope: None, log_config=None)
+    config.load()
+    protocol = FramesProtocol(config, ServerState(), {})
+    protocol.transport = transport = Transport()
+    for _ in range(frames._READ_AHEAD - 1):
+        protocol.handle_text(Frame(Opcode.TEXT, b"{}"))
+    assert transport.pauses == []
+    protocol.handle_text(Frame(Opcode.TEXT, b"{}"))
+    assert transport.pauses == [True]
+    while not protocol.queue.empty():
+        await protocol.receive()
+    assert transport.pauses == [True, False]
