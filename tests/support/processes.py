@@ -1,12 +1,15 @@
 """Services as processes of their own, as they run in production."""
 
+import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
+from voicebus.bus.settings import BusSettings
 from voicebus_stack.ready import wait_until_ready
 from voicebus_stack.redis_server import free_port
 from voicebus_stack.tokens import make_token
@@ -46,6 +49,28 @@ def service(module: str, port: int, **environment: str) -> Iterator[subprocess.P
         except subprocess.TimeoutExpired:
             process.kill()
             raise
+
+
+@asynccontextmanager
+async def worker_process(module: str, bus: BusSettings, **environment: str) -> AsyncIterator[Process]:
+    """`python -m module` on the test's own keys, as soon as it runs; its log is JSON in `stderr`. Killed at the end."""
+    variables = {
+        "REDIS_URL": bus.redis_url,
+        "REDIS_PREFIX": bus.prefix,
+        "PARTITIONS": str(bus.partitions),
+        "LEASE_S": str(bus.lease_ms / 1000),
+        "LOG_FORMAT": "json",
+        **environment,
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, env=os.environ | variables, stderr=PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """What the tests need to listen to recordings, and to look behind an engine."""
 
-import asyncio
 import io
 import wave
-from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
+
+from support.process_tree import pid
 
 from stt_worker.audio import Checkpoint
 from stt_worker.engines.engine import SttEngine
@@ -59,29 +59,4 @@ def finals(found: list[Heeded]) -> list[str]:
 
 def server(engine: PocketsphinxEngine) -> int:
     """The process that the engine forks from."""
-    process = engine._server._process
-    assert process is not None
-    return process.pid
-
-
-def children(process: int) -> list[int]:
-    """The running child processes of a process; none if it is gone."""
-    try:
-        return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
-
-
-def alive(process: int) -> bool:
-    """Whether a process exists and has not ended."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-async def until(condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
-    """Wait until something outside of this process is so."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - the kernel tells nobody when another process's child ends
-            await asyncio.sleep(0.005)
+    return pid(engine._server)

@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from types import TracebackType
-from typing import Self
 from uuid import uuid4
 
 from integration.stt_worker.hearing import pieces
 from support.sessions import events_of, open_session
+from support.workers import Working
 
 from stt_worker.engines.engine import SttEngine
 from stt_worker.transcribe import Transcriber
@@ -145,32 +144,8 @@ async def talk(bus: Bus) -> AsyncIterator[Talk]:
         yield opened
 
 
-class Working:
+def working(bus: Bus, engine: SttEngine, *, idle_s: float = 5.0, drain_s: float = 5.0) -> Working:
     """An stt worker in this process."""
-
-    def __init__(self, bus: Bus, engine: SttEngine, *, idle_s: float = 5.0, drain_s: float = 5.0) -> None:
-        transcriber = Transcriber(bus.sessions, engine, VADS, endpointing=Endpointing(), idle_s=idle_s, attempts=3)
-        self.worker = Worker(bus, "stt", f"stt-{uuid4().hex[:6]}", transcriber.serve, capacity=4)
-        self._drain_s = drain_s
-        self._running: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._running = asyncio.create_task(self.worker.run(drain_s=self._drain_s))
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.drain()
-
-    async def drain(self) -> None:
-        """Ends in good order."""
-        self.worker.drain()
-        if self._running:
-            await asyncio.wait([self._running])
-
-    async def crash(self) -> None:
-        """Ends without handing anything over."""
-        assert self._running
-        self._running.cancel()
-        await asyncio.wait([self._running])
+    transcriber = Transcriber(bus.sessions, engine, VADS, endpointing=Endpointing(), idle_s=idle_s, attempts=3)
+    worker = Worker(bus, "stt", f"stt-{uuid4().hex[:6]}", transcriber.serve, capacity=4)
+    return Working(worker, drain_s=drain_s)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 import time
@@ -9,11 +10,13 @@ from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 
 import pytest
-from integration.stt_worker.hearing import alive, children, pieces, server, speech, until
+from integration.stt_worker.hearing import pieces, server, speech
+from support.process_tree import alive, children, until
 
 from stt_worker.engines.engine import EngineError, RecognitionError
-from stt_worker.engines.forks import ForkServer
+from stt_worker.engines.forkserver import CPU_MAX_S
 from stt_worker.engines.pocketsphinx import PocketsphinxEngine
+from voicebus.chassis.forks import ForkServer
 
 QUESTION = "what time is it in new york"
 
@@ -100,10 +103,24 @@ async def test_a_dead_server_is_started_anew_and_open_utterances_go_on(engine: P
     await decoding.close()
 
 
-async def test_a_server_that_does_not_start_is_an_error() -> None:
-    missing = ForkServer("stt_worker.engines.missing", patience_s=1)
+async def test_an_utterance_has_no_more_than_its_time_on_the_processor(engine: PocketsphinxEngine) -> None:
+    decoding = await engine.open()
+    await decoding.feed(speech()[:6_144])
+    (process,) = children(server(engine))
+    assert resource.prlimit(process, resource.RLIMIT_CPU) == (CPU_MAX_S, CPU_MAX_S)
+    await decoding.close()
+
+
+async def test_a_server_that_does_not_start_is_an_error_and_occupies_nothing() -> None:
+    engine = PocketsphinxEngine(decoders=1)
+    engine._server = ForkServer("stt_worker.engines.missing", start_timeout_s=20, patience_s=1)
     with pytest.raises(EngineError, match="doesn't start"):
-        await missing.start()
+        async with engine:
+            pass
+    for _ in range(2):
+        with pytest.raises(EngineError, match="doesn't start"):
+            await engine.open()
+    assert engine.load == 0
 
 
 async def test_nothing_stays_behind() -> None:

@@ -9,15 +9,8 @@ from itertools import pairwise
 
 import pytest
 import pytest_asyncio
-from integration.stt_worker.hearing import (
-    WAV,
-    children,
-    finals,
-    heeded,
-    pieces,
-    recording,
-    server,
-)
+from integration.stt_worker.hearing import WAV, finals, heeded, pieces, recording, server
+from support.process_tree import children
 
 from stt_worker.audio import Checkpoint
 from stt_worker.engines.engine import RecognitionError

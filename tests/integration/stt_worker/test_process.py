@@ -1,47 +1,23 @@
 """The worker as a process of its own."""
 
 import asyncio
-import os
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from integration.stt_worker.hearing import alive, children, recording, until
+from integration.stt_worker.hearing import recording
 from integration.stt_worker.talk import talk
+from support.process_tree import alive, children, until
+from support.processes import worker_process
 
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.settings import BusSettings
-
-
-@asynccontextmanager
-async def worker(bus: BusSettings, **settings: str) -> AsyncIterator[Process]:
-    """`python -m stt_worker`; killed at the end if it still runs."""
-    environment = {
-        "REDIS_URL": bus.redis_url,
-        "REDIS_PREFIX": bus.prefix,
-        "PARTITIONS": str(bus.partitions),
-        "LEASE_S": str(bus.lease_ms / 1000),
-        "LOG_FORMAT": "json",
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "stt_worker", env=os.environ | environment | settings, stderr=PIPE
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
 
 async def test_an_utterance_survives_kill_9_of_its_worker(bus_settings: BusSettings) -> None:
     settings = replace(bus_settings, lease_ms=500)
     data = recording("two-requests")
     async with open_bus(settings) as bus, talk(bus) as client:
-        async with worker(settings) as first:
+        async with worker_process("stt_worker", settings) as first:
             await client.start()
             await client.say(data[:50_000])
             await client.until(lambda _: bool(client.partials))
@@ -50,7 +26,7 @@ async def test_an_utterance_survives_kill_9_of_its_worker(bus_settings: BusSetti
             first.kill()
             await until(lambda: not any(alive(process) for process in processes))
         assert client.finals == []
-        async with worker(settings):
+        async with worker_process("stt_worker", settings):
             await client.say(data[50_000:])
             await client.stop()
             await client.until_said("what time is it in paris", "please add twenty three and nineteen")
@@ -58,7 +34,7 @@ async def test_an_utterance_survives_kill_9_of_its_worker(bus_settings: BusSetti
 
 
 async def test_sigterm_ends_the_worker_and_its_processes_in_good_order(bus: Bus, bus_settings: BusSettings) -> None:
-    async with talk(bus) as client, worker(bus_settings, STT_ENDPOINT_SILENCE_S="0.3") as process:
+    async with talk(bus) as client, worker_process("stt_worker", bus_settings, STT_ENDPOINT_SILENCE_S="0.3") as process:
         await client.start()
         await client.say(recording("two-requests"))
         await client.until(lambda _: bool(client.finals))
@@ -74,7 +50,7 @@ async def test_sigterm_ends_the_worker_and_its_processes_in_good_order(bus: Bus,
 
 async def test_the_instant_engine_answers_with_its_text(bus: Bus, bus_settings: BusSettings) -> None:
     settings = {"STT_ENGINE": "instant", "STT_INSTANT_TEXT": "anything else"}
-    async with talk(bus) as client, worker(bus_settings, **settings):
+    async with talk(bus) as client, worker_process("stt_worker", bus_settings, **settings):
         await client.start()
         await client.say(recording("question"))
         await client.until_said("anything else")

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 from integration.stt_worker.hearing import recording, speech
-from integration.stt_worker.talk import Working, talk
+from integration.stt_worker.talk import talk, working
 
 from stt_worker.engines.engine import Decoding, RecognitionError
 from stt_worker.engines.instant import InstantEngine
@@ -46,7 +46,7 @@ def contents(events: list[Event]) -> list[tuple[str, object]]:
 
 
 async def test_a_question_in_real_time_gives_partials_and_opens_a_turn(bus: Bus, engine: PocketsphinxEngine) -> None:
-    async with Working(bus, engine), talk(bus) as client:
+    async with working(bus, engine), talk(bus) as client:
         await client.start(PCM)
         await client.say(speech()[:48_000], real_time=True)
         await client.until(lambda _: len({partial.data.text for partial in client.partials}) >= 2)
@@ -71,7 +71,7 @@ async def test_a_question_in_real_time_gives_partials_and_opens_a_turn(bus: Bus,
 
 
 async def test_a_question_as_fast_as_it_goes(bus: Bus, engine: PocketsphinxEngine) -> None:
-    async with Working(bus, engine), talk(bus) as client:
+    async with working(bus, engine), talk(bus) as client:
         await client.start()
         await client.say(recording("question"), chunk=65_536)
         await client.stop()
@@ -82,7 +82,7 @@ async def test_a_question_as_fast_as_it_goes(bus: Bus, engine: PocketsphinxEngin
 
 
 async def test_two_sessions_that_speak_at_once_are_both_understood(bus: Bus, engine: PocketsphinxEngine) -> None:
-    async with Working(bus, engine), talk(bus) as one, talk(bus) as other:
+    async with working(bus, engine), talk(bus) as one, talk(bus) as other:
         await one.start()
         await other.start()
         await asyncio.gather(
@@ -94,7 +94,7 @@ async def test_two_sessions_that_speak_at_once_are_both_understood(bus: Bus, eng
 
 
 async def test_each_utterance_of_a_stream_opens_a_turn(bus: Bus, engine: PocketsphinxEngine) -> None:
-    async with Working(bus, engine), talk(bus) as client:
+    async with working(bus, engine), talk(bus) as client:
         await client.start()
         await client.say(recording("two-requests"), chunk=4_096)
         await client.stop()
@@ -108,7 +108,7 @@ async def test_each_utterance_of_a_stream_opens_a_turn(bus: Bus, engine: Pockets
 
 
 async def test_silence_keeps_the_mailbox_small(bus: Bus) -> None:
-    async with Working(bus, InstantEngine("hello")), talk(bus) as client:
+    async with working(bus, InstantEngine("hello")), talk(bus) as client:
         await client.start(PCM)
         for _ in range(60):
             await client.say(SILENCE, chunk=1_280)
@@ -120,7 +120,7 @@ async def test_silence_keeps_the_mailbox_small(bus: Bus) -> None:
 
 
 async def test_a_stream_without_frames_is_given_back_and_goes_on_later(bus: Bus) -> None:
-    async with Working(bus, InstantEngine("hello"), idle_s=0.3), talk(bus) as client:
+    async with working(bus, InstantEngine("hello"), idle_s=0.3), talk(bus) as client:
         await client.start()
         await client.say(recording("question")[:40_001], chunk=999)
         await client.until_said("hello")
@@ -139,7 +139,7 @@ async def test_a_stream_without_frames_is_given_back_and_goes_on_later(bus: Bus)
 async def undisturbed(redis_url: str, engine: PocketsphinxEngine) -> list[tuple[str, object]]:
     """The log of `two-requests`, transcribed by one worker from its start to its end."""
     settings = BusSettings(redis_url=redis_url, prefix=f"t{uuid4().hex[:8]}", partitions=4)
-    async with open_bus(settings) as bus, Working(bus, engine), talk(bus) as client:
+    async with open_bus(settings) as bus, working(bus, engine), talk(bus) as client:
         await client.start()
         await client.say(recording("two-requests"))
         await client.stop()
@@ -165,14 +165,14 @@ async def test_another_worker_goes_on_from_the_cut_point_and_nobody_sees_the_dif
         await client.start()
         said = 0
         for utterance in crash_in:
-            dying = await Working(bus, engine).__aenter__()
+            dying = await working(bus, engine).__aenter__()
             client.heard.clear()
             until = 130_001 if utterance == 2 else 50_001
             await client.say(data[said:until], chunk=7_001)
             said = until
             await client.until(lambda _, utterance=utterance: client.speaks_in(utterance))  # type: ignore[misc]  # a default
             await dying.crash()
-        async with Working(bus, engine):
+        async with working(bus, engine):
             await client.say(data[said:], chunk=7_001)
             await client.stop()
             await client.until_released()
@@ -186,10 +186,10 @@ async def test_what_lies_behind_a_final_in_the_same_mail_is_not_lost_with_the_wo
         await client.start()
         await client.say(recording("two-requests"), chunk=200_000)
         await client.stop()
-        dying = await Working(bus, Halting(at=2)).__aenter__()
+        dying = await working(bus, Halting(at=2)).__aenter__()
         await client.until_said("hello")
         await dying.crash()
-        async with Working(bus, InstantEngine("hello")):
+        async with working(bus, InstantEngine("hello")):
             await client.until_said("hello", "hello")
             await client.until_released()
         assert client.errors == []
@@ -198,12 +198,12 @@ async def test_what_lies_behind_a_final_in_the_same_mail_is_not_lost_with_the_wo
 async def test_a_worker_that_cant_end_an_utterance_in_time_hands_it_over_all_the_same(bus: Bus) -> None:
     async with talk(bus) as client:
         engine = Halting(at=1)
-        draining = await Working(bus, engine, drain_s=0.1).__aenter__()
+        draining = await working(bus, engine, drain_s=0.1).__aenter__()
         await client.start()
         await client.say(recording("question"))
         await engine.halted.wait()
         await draining.drain()
-        async with asyncio.timeout(bus.settings.lease_ms / 1000 / 2), Working(bus, InstantEngine("hello")):
+        async with asyncio.timeout(bus.settings.lease_ms / 1000 / 2), working(bus, InstantEngine("hello")):
             await client.until_said("hello")
 
 
@@ -212,7 +212,7 @@ async def test_a_draining_worker_ends_the_utterance_and_hands_the_next_one_over(
 ) -> None:
     data = speech()
     async with talk(bus) as client:
-        first = await Working(bus, engine).__aenter__()
+        first = await working(bus, engine).__aenter__()
         await client.start(PCM)
         await client.say(data[:40_000])
         await client.until(lambda _: bool(client.partials))
@@ -220,7 +220,7 @@ async def test_a_draining_worker_ends_the_utterance_and_hands_the_next_one_over(
         await client.say(data[40_000:] + SILENCE)
         await draining
         await client.until_said(QUESTION)
-        async with Working(bus, InstantEngine("the next one")):
+        async with working(bus, InstantEngine("the next one")):
             await client.say(data + SILENCE)
             await client.until_said(QUESTION, "the next one")
 
@@ -235,7 +235,7 @@ async def test_a_draining_worker_ends_the_utterance_and_hands_the_next_one_over(
 async def test_a_stream_that_cant_be_decoded_is_refused_once_and_the_next_one_is_not(
     bus: Bus, engine: PocketsphinxEngine, spec: AudioSpec, data: bytes, code: str
 ) -> None:
-    async with Working(bus, engine), talk(bus) as client, talk(bus) as neighbour:
+    async with working(bus, engine), talk(bus) as client, talk(bus) as neighbour:
         await neighbour.start()
         await client.start(spec)
         for _ in range(5):
@@ -256,7 +256,7 @@ async def test_behind_a_hole_the_stream_goes_on(bus: Bus) -> None:
         await client.start(PCM)
         await client.say(speech(), chunk=9_999)
         await client.lose_mail(4)
-        async with Working(bus, InstantEngine("hello")):
+        async with working(bus, InstantEngine("hello")):
             await client.stop()
             await client.until_said("hello", "hello")
             await client.until_released()
@@ -270,7 +270,7 @@ async def test_a_stream_whose_beginning_is_lost_is_refused(bus: Bus) -> None:
         await client.say(speech(), chunk=9_999)
         await client.lose_mail(0)
         await client.stop()
-        async with Working(bus, InstantEngine("hello")):
+        async with working(bus, InstantEngine("hello")):
             await client.until(lambda _: bool(client.errors))
             await client.start(PCM)
             await client.say(speech(), chunk=9_999)
@@ -333,7 +333,7 @@ class Failing:
 
 async def test_a_lost_utterance_is_decoded_again(bus: Bus) -> None:
     engine = Failing(2)
-    async with Working(bus, engine), talk(bus) as client:
+    async with working(bus, engine), talk(bus) as client:
         await client.start()
         await client.say(recording("two-requests"))
         await client.stop()
@@ -344,7 +344,7 @@ async def test_a_lost_utterance_is_decoded_again(bus: Bus) -> None:
 
 async def test_an_utterance_that_is_lost_again_and_again_is_given_up_and_the_next_one_understood(bus: Bus) -> None:
     engine = Failing(3)
-    async with Working(bus, engine), talk(bus) as client:
+    async with working(bus, engine), talk(bus) as client:
         await client.start()
         await client.say(recording("two-requests"))
         await client.stop()
@@ -359,7 +359,7 @@ async def test_an_utterance_that_is_lost_again_and_again_is_given_up_and_the_nex
 
 
 async def test_a_stream_without_speech_leaves_nothing(bus: Bus) -> None:
-    async with Working(bus, InstantEngine("hello")), talk(bus) as client:
+    async with working(bus, InstantEngine("hello")), talk(bus) as client:
         await client.start()
         await client.stop()
         await client.start()

@@ -9,6 +9,7 @@ from typing import Final, Literal, Self
 from uuid import uuid4
 
 import orjson
+from support.workers import Working
 
 from tts_worker.engines.engine import TtsEngine
 from tts_worker.speak import Speaker
@@ -122,30 +123,10 @@ async def conversation(bus: Bus) -> AsyncIterator[Conversation]:
         yield opened
 
 
-class Working:
+def working(bus: Bus, engine: TtsEngine, *, attempts: int = 3) -> Working:
     """A tts worker in this process."""
-
-    def __init__(self, bus: Bus, engine: TtsEngine, *, attempts: int = 3) -> None:
-        serve = mail_by_mail("tts", Speaker(engine, attempts=attempts).handle)
-        self.worker = Worker(bus, "tts", f"tts-{uuid4().hex[:6]}", serve, capacity=4)
-        self._running: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._running = asyncio.create_task(self.worker.run(drain_s=5))
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.worker.drain()
-        if self._running:
-            await asyncio.wait([self._running])
-
-    async def crash(self) -> None:
-        """End without handing anything over."""
-        assert self._running
-        self._running.cancel()
-        await asyncio.wait([self._running])
+    serve = mail_by_mail("tts", Speaker(engine, attempts=attempts).handle)
+    return Working(Worker(bus, "tts", f"tts-{uuid4().hex[:6]}", serve, capacity=4))
 
 
 class Halting:

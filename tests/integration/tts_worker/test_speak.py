@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from integration.tts_worker.engines import spoken
-from integration.tts_worker.session import Conversation, Halting, Working, audio_of, conversation
+from integration.tts_worker.session import Conversation, Halting, audio_of, conversation, working
 
 from tts_worker.engines.engine import SynthesisError, TtsEngine
 from tts_worker.engines.forked import ForkedEngine
@@ -38,7 +38,7 @@ async def test_each_sentence_becomes_what_the_engine_says_of_it(
     bus: Bus, talk: Conversation, engine: TtsEngine
 ) -> None:
     turn = await talk.ask()
-    async with Working(bus, engine):
+    async with working(bus, engine):
         await talk.say(turn, *TEXTS)
         await talk.until_end(turn, 2)
     speech = await talk.speech()
@@ -58,12 +58,12 @@ async def test_another_worker_goes_on_in_the_middle_of_a_sentence_when_one_crash
     async with open_bus(replace(bus_settings, lease_ms=400)) as bus, conversation(bus) as talk:
         turn = await talk.ask()
         halting = Halting(engine, at=5)
-        async with Working(bus, halting) as first:
+        async with working(bus, halting) as first:
             await talk.say(turn, *TEXTS)
             await halting.halted.wait()
             await talk.until(lambda heard: len(heard) == 4)  # the newest one is kept back
             await first.crash()
-        async with Working(bus, engine):
+        async with working(bus, engine):
             await talk.until_end(turn, 2)
         speech = await talk.speech()
     assert [chunk.n for chunk in speech] == list(range(1, len(speech) + 1))
@@ -76,12 +76,12 @@ async def test_a_worker_that_drains_hands_its_sentence_over_at_once(
 ) -> None:
     turn = await talk.ask()
     halting, following = Halting(engine, at=5), Halting(engine, at=-1)
-    async with open_another() as other, Working(bus, halting) as first:
+    async with open_another() as other, working(bus, halting) as first:
         await talk.say(turn, *TEXTS)
         await halting.halted.wait()
         first.worker.drain()
         halting.go_on.set()
-        async with Working(other, following):
+        async with working(other, following):
             await talk.until_end(turn, 2)
     assert bus.settings.lease_ms > 5_000  # nobody waited for an expiry
     assert following.asked[0] > (PLAIN, 0)
@@ -95,7 +95,7 @@ async def test_an_interruption_stops_the_synthesis_and_the_next_turn_is_spoken(
 ) -> None:
     turn = await talk.ask()
     halting = Halting(engine, at=5)
-    async with Working(bus, halting):
+    async with working(bus, halting):
         await talk.say(turn, *TEXTS)
         await talk.until(lambda heard: len(heard) == 4)  # all but the newest: the worker waits for the engine
         await bus.inbox.interrupt(talk.session_id, agent_type="personal", turn=turn)
@@ -131,7 +131,7 @@ async def test_a_sentence_of_a_turn_that_is_over_is_done_with_unspoken(
 async def test_a_sentence_of_an_abandoned_response_is_dropped(bus: Bus, talk: Conversation, engine: TtsEngine) -> None:
     turn = await talk.ask()
     halting = Halting(engine, at=5)
-    async with Working(bus, halting):
+    async with working(bus, halting):
         await talk.agent.emit(Emission(turn, "r1").begin())
         await talk.say(turn, *TEXTS)
         await halting.halted.wait()
@@ -151,7 +151,7 @@ async def test_a_sentence_with_nothing_to_speak_has_an_empty_chunk_as_its_end(
     bus: Bus, talk: Conversation, engine: TtsEngine
 ) -> None:
     turn = await talk.ask()
-    async with Working(bus, engine):
+    async with working(bus, engine):
         await talk.say(turn, "Look:", "```\nx = 1\n```")
         await talk.until_end(turn, 1)
     code = [chunk for chunk in await talk.speech() if chunk.data.segment == 1]
@@ -166,7 +166,7 @@ async def test_a_synthesis_that_fails_is_tried_again_from_where_it_stood(
     halting = Halting(engine, at=5)
     halting.go_on.set()
     halting.failures = [SynthesisError("crashed")]
-    async with Working(bus, halting):
+    async with working(bus, halting):
         await talk.say(turn, *TEXTS)
         await talk.until_end(turn, 2)
     speech = await talk.speech()
@@ -182,7 +182,7 @@ async def test_a_sentence_that_can_not_be_spoken_is_skipped_with_an_error(
     halting = Halting(engine, at=0)
     halting.go_on.set()
     halting.failures = [SynthesisError("crashed"), SynthesisError("crashed")]
-    async with Working(bus, halting, attempts=2):
+    async with working(bus, halting, attempts=2):
         await talk.say(turn, *TEXTS)
         await talk.until_end(turn, 2)
     speech = await talk.speech()
@@ -194,7 +194,7 @@ async def test_a_sentence_that_can_not_be_spoken_is_skipped_with_an_error(
 
 async def test_chunks_that_are_ready_together_go_out_together(bus: Bus, talk: Conversation, engine: TtsEngine) -> None:
     turn = await talk.ask()
-    async with Working(bus, Halting(engine, at=-1)):
+    async with working(bus, Halting(engine, at=-1)):
         await talk.say(turn, "This sentence is long enough for a good number of chunks, " * 3)
         await talk.until_end(turn, 0)
         writes = int(await bus.calls.command("HGET", bus.keys.of(talk.session_id).session, "tts.number"))

@@ -1,8 +1,5 @@
 """Runs the agent worker: `python -m agent_worker`. SIGTERM hands its sessions over before it ends."""
 
-import asyncio
-import sys
-
 import structlog
 
 from agent_worker.exchange import Means
@@ -12,9 +9,8 @@ from agent_worker.settings import AgentSettings
 from agent_worker.tools.config import ConfigError
 from agent_worker.tools.toolset import open_toolset
 from voicebus.bus.bus import open_bus
-from voicebus.chassis.logs import configure_logs
 from voicebus.chassis.mailbox import mail_by_mail
-from voicebus.chassis.service import run_worker
+from voicebus.chassis.service import run_process, run_worker
 
 _log = structlog.get_logger(__name__)
 
@@ -47,12 +43,7 @@ async def work(settings: AgentSettings) -> None:
 def main() -> None:
     """The process."""
     settings = AgentSettings()
-    configure_logs("agent-worker", level=settings.log_level, output=settings.log_format)
-    try:
-        asyncio.run(work(settings))
-    except (ModelChoiceError, ConfigError, OSError) as error:
-        _log.error("configuration_unusable", reason=str(error))
-        sys.exit(1)
+    run_process("agent-worker", work(settings), settings=settings, unusable=(ModelChoiceError, ConfigError, OSError))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,5 @@
 """Runs the STT worker: `python -m stt_worker`. SIGTERM hands its sessions over before it ends."""
 
-import asyncio
-import sys
-
 import structlog
 
 from stt_worker import metrics
@@ -12,8 +9,7 @@ from stt_worker.settings import SttSettings
 from stt_worker.transcribe import Transcriber
 from stt_worker.vad import VadPool
 from voicebus.bus.bus import open_bus
-from voicebus.chassis.logs import configure_logs
-from voicebus.chassis.service import run_worker
+from voicebus.chassis.service import run_process, run_worker
 
 _log = structlog.get_logger(__name__)
 
@@ -38,12 +34,7 @@ async def work(settings: SttSettings) -> None:
 def main() -> None:
     """The process."""
     settings = SttSettings()
-    configure_logs("stt-worker", level=settings.log_level, output=settings.log_format)
-    try:
-        asyncio.run(work(settings))
-    except EngineError as error:
-        _log.error("engine_unusable", reason=error.message)
-        sys.exit(1)
+    run_process("stt-worker", work(settings), settings=settings, unusable=EngineError)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,5 @@
 """Runs the TTS worker: `python -m tts_worker`. SIGTERM hands its sessions over before it ends."""
 
-import asyncio
-import sys
-
 import structlog
 
 from tts_worker.engines.choice import make_engine
@@ -10,9 +7,8 @@ from tts_worker.engines.engine import EngineError
 from tts_worker.settings import TtsSettings
 from tts_worker.speak import Speaker
 from voicebus.bus.bus import open_bus
-from voicebus.chassis.logs import configure_logs
 from voicebus.chassis.mailbox import mail_by_mail
-from voicebus.chassis.service import run_worker
+from voicebus.chassis.service import run_process, run_worker
 
 _log = structlog.get_logger(__name__)
 
@@ -34,12 +30,7 @@ async def work(settings: TtsSettings) -> None:
 def main() -> None:
     """The process."""
     settings = TtsSettings()
-    configure_logs("tts-worker", level=settings.log_level, output=settings.log_format)
-    try:
-        asyncio.run(work(settings))
-    except EngineError as error:
-        _log.error("engine_unusable", reason=error.message)
-        sys.exit(1)
+    run_process("tts-worker", work(settings), settings=settings, unusable=EngineError)
 
 
 if __name__ == "__main__":

@@ -4,18 +4,41 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Mapping
+import sys
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 import structlog
 
 from voicebus.bus.bus import Bus
 from voicebus.chassis.health import Check, health_server
+from voicebus.chassis.logs import configure_logs
 from voicebus.chassis.settings import ServiceSettings
 from voicebus.chassis.worker import Serve, Worker
 from voicebus.contract.errors import VoicebusError
 from voicebus.contract.keys import Stage
 
 _log = structlog.get_logger(__name__)
+
+
+def run_process(
+    service: str,
+    work: Coroutine[Any, Any, None],
+    *,
+    settings: ServiceSettings,
+    unusable: type[Exception] | tuple[type[Exception], ...],
+) -> None:
+    """Sets up the logs and does all the work of a process.
+
+    An error of the kinds in `unusable` says that the service can't run as it is installed and configured: it is logged
+    without a traceback, and the process exits with 1.
+    """
+    configure_logs(service, level=settings.log_level, output=settings.log_format)
+    try:
+        asyncio.run(work)
+    except unusable as error:
+        _log.error("service_unusable", reason=str(error))
+        sys.exit(1)
 
 
 def worker_name(stage: Stage) -> str:

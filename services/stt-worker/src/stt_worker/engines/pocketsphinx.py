@@ -1,14 +1,17 @@
-"""Recognises with pocketsphinx, each utterance in a forked process; `stt_worker.engines.forkserver` says why."""
+"""Recognises with pocketsphinx, each utterance in a forked process; `voicebus.chassis.forkserver` says why."""
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from stt_worker.engines.engine import Transcript, Word
-from stt_worker.engines.forks import Fork, ForkServer
+from stt_worker.engines.engine import EngineError, RecognitionError, Transcript, Word
 from stt_worker.engines.wire import AUDIO, FINISH, SETTLE
+from voicebus.chassis.forks import Fork, ForkLost, ForkServer, ForkServerFailed
 
+START_TIMEOUT_S = 20.0
 PATIENCE_S = 15.0  # for one answer
 
 
@@ -21,7 +24,9 @@ class PocketsphinxEngine:
         self._decoders = decoders
         self._free = asyncio.Semaphore(decoders)
         self._wanted = 0
-        self._server = ForkServer("stt_worker.engines.forkserver", patience_s=PATIENCE_S)
+        self._server = ForkServer(
+            "stt_worker.engines.forkserver", start_timeout_s=START_TIMEOUT_S, patience_s=PATIENCE_S
+        )
 
     @property
     def load(self) -> float:
@@ -29,7 +34,8 @@ class PocketsphinxEngine:
         return self._wanted / self._decoders
 
     async def __aenter__(self) -> Self:
-        await self._server.start()
+        with _translated():
+            await self._server.start()
         return self
 
     async def __aexit__(
@@ -43,7 +49,8 @@ class PocketsphinxEngine:
         try:
             await self._free.acquire()
             try:
-                fork = await self._server.fork()
+                with _translated():
+                    fork = await self._server.fork()
             except BaseException:
                 self._free.release()
                 raise
@@ -67,7 +74,7 @@ class ForkedDecoding:
 
     async def feed(self, pcm: bytes) -> str:
         """Decode the next piece."""
-        return str(json.loads(await self._open_fork().ask(AUDIO, pcm)))
+        return str(await self._ask(AUDIO, pcm))
 
     async def settle(self) -> None:
         """Begin the second pass."""
@@ -75,7 +82,7 @@ class ForkedDecoding:
 
     async def finish(self) -> Transcript:
         """The transcript of the second pass."""
-        answer = json.loads(await self._open_fork().ask(FINISH))
+        answer = await self._ask(FINISH)
         return Transcript(answer["text"], answer["confidence"], tuple(Word(**word) for word in answer["words"]))
 
     async def close(self) -> None:
@@ -87,7 +94,25 @@ class ForkedDecoding:
             finally:
                 self._engine.give_back()
 
+    async def _ask(self, kind: bytes, content: bytes = b"") -> Any:
+        fork = self._open_fork()
+        fork.send(kind, content)
+        with _translated():
+            _, answer = await fork.receive()
+        return json.loads(answer)
+
     def _open_fork(self) -> Fork:
         if self._fork is None:
             raise RuntimeError("the decoding is closed")
         return self._fork
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Raises the processes' errors as the engine's."""
+    try:
+        yield
+    except ForkServerFailed as error:
+        raise EngineError(str(error)) from error
+    except ForkLost as error:
+        raise RecognitionError(str(error)) from error

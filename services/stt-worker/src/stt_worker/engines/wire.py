@@ -1,8 +1,4 @@
-"""What the fork server and its client say to each other."""
+"""The kinds of messages between the recogniser's forks and their client."""
 
-import struct
-
-READY = b"R"
 AUDIO, SETTLE, FINISH = b"A", b"S", b"F"
-REQUEST = struct.Struct(">cI")  # kind, bytes that follow
-ANSWER = struct.Struct(">I")  # bytes that follow
+ANSWER = b"T"
