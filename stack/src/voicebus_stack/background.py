@@ -1,4 +1,4 @@
-"""A stack in the background, for as long as somebody needs it: what `make run` starts, with its output in a file."""
+"""A stack in the background, for as long as somebody needs it: what `make run` starts, with its logs in a file."""
 
 import asyncio
 import os
@@ -11,9 +11,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from voicebus_stack.redis_server import free_port
 from voicebus_stack.tokens import make_token
+
+_LAST_WORDS: Final = 12  # lines that a failure shows
 
 
 class StackFailed(Exception):
@@ -38,47 +41,60 @@ async def running_stack(
         StackFailed: it did not get ready in time.
     """
     port, secret = free_port(), secrets.token_urlsafe(32)
-    log.parent.mkdir(parents=True, exist_ok=True)
+    _begin(log)
     with tempfile.TemporaryDirectory(prefix="voicebus-") as data:
         command = ["-m", "voicebus_stack.run", "--port", str(port), "--data", data, "--engines", engines]
-        command += ["--mcp", str(mcp_config)] if mcp_config else []
+        command += ["--log", str(log)] + (["--mcp", str(mcp_config)] if mcp_config else [])
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *command,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env=dict(os.environ) | {"JWT_SECRET": secret, "PYTHONUNBUFFERED": "1", "LOG_FORMAT": "json"},
+            env={"LOG_FORMAT": "json"} | os.environ | {"JWT_SECRET": secret, "PYTHONUNBUFFERED": "1"},
         )
-        ready, last_words = asyncio.Event(), deque[str](maxlen=12)
-        copying = asyncio.create_task(_copy(process, log, ready, last_words))
+        news = _News()
+        listening = asyncio.create_task(news.listen(process, log))
         try:
-            await _wait_ready(ready, copying, timeout_s)
-            if not ready.is_set():
-                raise StackFailed("\n".join((f"the stack did not start; {log} ends with", *last_words)))
+            await _wait_ready(news.ready, listening, timeout_s)
+            if not news.ready.is_set():
+                raise StackFailed("\n".join(("the stack did not start:", *news.last_words, f"see {log}")))
             yield Running(f"http://127.0.0.1:{port}", make_token(secret, "demo"))
         finally:
-            if not copying.done():
+            if not listening.done():
                 process.send_signal(signal.SIGTERM)
-            await copying
+            await listening
             await process.wait()
 
 
-async def _wait_ready(ready: asyncio.Event, copying: asyncio.Task[None], timeout_s: float) -> None:
+async def _wait_ready(ready: asyncio.Event, listening: asyncio.Task[None], timeout_s: float) -> None:
     waiting = asyncio.create_task(ready.wait())
-    await asyncio.wait((waiting, copying), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((waiting, listening), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
 
 
-async def _copy(process: asyncio.subprocess.Process, log: Path, ready: asyncio.Event, last_words: deque[str]) -> None:
-    """Copies the output to the file; `last_words` are those before the first process stopped."""
-    stopping = False
-    assert process.stdout is not None  # noqa: S101 - it was asked for
-    with log.open("wb") as file:
+class _News:
+    """What the supervisor tells: that all are ready, or that one stopped."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+        self.last_words: list[str] = []  # of the services when the first one stopped, else the supervisor's own
+
+    async def listen(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        said: deque[str] = deque(maxlen=_LAST_WORDS)
         async for line in process.stdout:
-            file.write(line)
-            file.flush()
+            said.append(line.decode(errors="replace").rstrip())
             if b"| ready after" in line:
-                ready.set()
-            stopping = stopping or b" stopped (rc=" in line
-            if not stopping:
-                last_words.append(line.decode(errors="replace").rstrip())
+                self.ready.set()
+            elif b" stopped (rc=" in line and not self.last_words:
+                self.last_words = _tail(log)
+        self.last_words = self.last_words or list(said)
+
+
+def _begin(log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"")
+
+
+def _tail(log: Path) -> list[str]:
+    return log.read_text(errors="replace").splitlines()[-_LAST_WORDS:]

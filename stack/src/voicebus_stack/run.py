@@ -13,8 +13,11 @@ from voicebus_stack.redis_server import free_port
 from voicebus_stack.stack import Service, Stack
 
 
-def supervise(stack: Stack) -> int:
-    """Runs the stack until it is told to stop or one of its processes ends; returns the exit code."""
+def supervise(stack: Stack, log: Path | None = None) -> int:
+    """Runs the stack until it is told to stop or one of its processes ends; returns the exit code.
+
+    With `log`, what the services say goes to that file.
+    """
     stack.folder.mkdir(parents=True, exist_ok=True)
     services = stack.services()
     ports = [str(service.health_port) for service in services if service.health_port]
@@ -28,10 +31,11 @@ def supervise(stack: Stack) -> int:
         "--ports",
         *ports,
     ]
-    services.append(Service("voicebus", ready, dict(os.environ) | {"PYTHONUNBUFFERED": "1"}))
+    announcer = Service("voicebus", ready, dict(os.environ) | {"PYTHONUNBUFFERED": "1"})
     manager = Manager()
     for service in services:
-        manager.add_process(service.name, service.shell, env=service.environment)
+        manager.add_process(service.name, service.shell(log), env=service.environment)
+    manager.add_process(announcer.name, announcer.shell(), env=announcer.environment)
     manager.loop()
     code = manager.returncode or 0
     return 0 if code in {130, 143} else code
@@ -55,6 +59,7 @@ def main() -> None:
     parser.add_argument("--engines", choices=("default", "instant"), default="default")
     parser.add_argument("--mcp", type=Path, metavar="FILE", help="your MCP servers, as mcpServers JSON")
     parser.add_argument("--data", type=Path, default=Path("out/run"), help="where Redis keeps its data")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="the services write there, not to the terminal")
     arguments = parser.parse_args()
     stack = Stack(
         folder=arguments.data.resolve(),
@@ -64,7 +69,7 @@ def main() -> None:
         dev_mode=True,
         secret=os.environ.get("JWT_SECRET") or secrets.token_urlsafe(32),
     )
-    sys.exit(supervise(stack))
+    sys.exit(supervise(stack, arguments.log and arguments.log.resolve()))
 
 
 if __name__ == "__main__":

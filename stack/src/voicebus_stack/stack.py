@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -22,10 +23,10 @@ class Service:
     environment: dict[str, str]
     health_port: int | None = None
 
-    @property
-    def shell(self) -> str:
-        """The command as a shell reads it."""
-        return "exec " + shlex.join(self.command)
+    def shell(self, log: Path | None = None) -> str:
+        """The command as a shell reads it; with `log`, its output is appended to that file."""
+        output = f" >> {shlex.quote(str(log))} 2>&1" if log else ""
+        return f"exec {shlex.join(self.command)}{output}"
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,15 @@ class Stack:
         """Where clients connect."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def redis_socket(self) -> str:
+        """Where the services reach Redis: a Unix socket costs less than TCP; its path must be short."""
+        return f"{tempfile.gettempdir()}/voicebus-{self.redis_port}.sock"
+
     def services(self) -> list[Service]:
         """The processes, in the order of their start."""
-        redis = Service("redis", redis_command(self.redis_port, self.folder), dict(os.environ))
+        command = redis_command(self.redis_port, self.folder, "--unixsocket", self.redis_socket)
+        redis = Service("redis", command, dict(os.environ))
         ports = [self.port, *(free_port() for _ in range(self.gateways - 1))]
         gateways = [self._gateway(i, port) for i, port in enumerate(ports)]
         return [redis, *gateways, self._worker("stt"), self._worker("agent"), self._worker("tts")]
@@ -75,7 +82,7 @@ class Stack:
 
     def _environment(self) -> dict[str, str]:
         return dict(os.environ) | {
-            "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}/0",
+            "REDIS_URL": f"unix://{self.redis_socket}",
             "LOG_FORMAT": os.environ.get("LOG_FORMAT", "console"),
             "DRAIN_S": "3",
             "PYTHONUNBUFFERED": "1",

@@ -33,6 +33,47 @@ async def until_free(stages: Stages, session_id: str) -> Lease:
     return lease
 
 
+class Heard:
+    """Words for a worker."""
+
+    def __init__(self) -> None:
+        self._words: list[bytes] = []
+        self._some = asyncio.Event()
+
+    def message(self, payload: bytes) -> None:
+        self._words.append(payload)
+        self._some.set()
+
+    def lost(self) -> None:
+        pass
+
+    async def words(self, count: int) -> list[bytes]:
+        async with asyncio.timeout(5):
+            while len(self._words) < count:
+                self._some.clear()
+                await self._some.wait()
+        return self._words
+
+
+async def a_speaker(bus: Bus, session_id: str) -> Lease:
+    """A lease of the tts stage that has nothing to do."""
+    agent = await a_lease(bus, session_id)
+    await agent.emit(Emission(1, "r0").sentence(Sentence(turn=1, response_id="r0", segment=0, text="First.")))
+    await agent.hand_over()
+    speaker = await bus.stages("tts", "t1").lease(session_id)
+    assert speaker is not None
+    delivery = await speaker.next()
+    assert delivery is not None
+    await speaker.emit(Emission().cursor(delivery.id))
+    return speaker
+
+
+async def calls_of_scripts(bus: Bus) -> int:
+    """How many scripts Redis has run."""
+    stats = (await bus.calls.command("INFO", "commandstats")).decode()
+    return int(stats.partition("cmdstat_evalsha:calls=")[2].partition(",")[0])
+
+
 async def test_only_one_worker_gets_the_lease(bus: Bus) -> None:
     session_id = await open_session(bus, "hello")
     leases = await asyncio.gather(*(bus.stages("agent", f"w{n}").lease(session_id) for n in range(5)))
@@ -159,6 +200,52 @@ async def test_sentences_reach_tts_and_speech_reaches_the_reader_behind_its_even
     assert page.items[-1].seq == 3
     assert getattr(page.items[-1], "audio", None) == b"\1\2" * 480
     assert page.complete
+
+
+async def test_a_lease_of_another_epoch_is_free_at_once(bus: Bus) -> None:
+    session_id = await open_session(bus, "hello")
+    old = await a_lease(bus, session_id, "old")
+    await bus.calls.command("HSET", bus.keys.of(session_id).session, "agent.token", "1.00000000")
+    await a_lease(bus, session_id, "new")
+    with pytest.raises(LeaseLost):
+        await old.renew()
+
+
+async def test_a_lone_sentence_comes_along_with_the_wake_up_and_is_given_once(bus: Bus) -> None:
+    session_id = await open_session(bus, "hello")
+    speaker, heard = await a_speaker(bus, session_id), Heard()
+    agent = await a_lease(bus, session_id)
+    async with bus.subscriptions.listening(bus.keys.worker(bus.keys.partition(session_id), "t1"), heard):
+        first, second, third = (Sentence(turn=1, response_id="r1", segment=n, text=f"Number {n}.") for n in range(3))
+        await agent.emit(Emission(1, "r1").begin().sentence(first).sentence(second))
+        brought, woken = await heard.words(2)
+        assert brought.startswith(b"mail|")
+        assert woken == b"wake|%s|" % session_id.encode()
+        speaker.bring(brought.split(b"|", 2)[2])
+        calls_before = await calls_of_scripts(bus)
+        delivery = await speaker.next()
+        assert delivery is not None
+        assert (delivery.mail, delivery.attempt) == (first, 1)
+        assert await calls_of_scripts(bus) == calls_before
+
+        speaker.bring(brought.split(b"|", 2)[2])  # again, and late
+        await speaker.emit(Emission(1, "r1").cursor(delivery.id))
+        more_waited = speaker.more
+        following = await speaker.next()
+        assert following is not None
+        assert (following.mail, more_waited) == (second, True)
+        await speaker.emit(Emission(1, "r1").cursor(following.id))
+        assert not speaker.more
+
+        await agent.emit(Emission(1, "r1").sentence(third))
+        brought = (await heard.words(3))[-1]
+        token = speaker.token.encode()
+        speaker.bring(brought.split(b"|", 2)[2].replace(token, b"9." + token.split(b".")[1]))
+        calls_before = await calls_of_scripts(bus)
+        delivery = await speaker.next()
+        assert delivery is not None
+        assert (delivery.mail, delivery.attempt) == (third, 1)  # counted by the script that brought it
+        assert await calls_of_scripts(bus) == calls_before + 1  # what came for another lease is not taken
 
 
 async def test_after_an_interruption_nothing_of_the_turn_is_accepted_or_kept(bus: Bus) -> None:

@@ -90,10 +90,9 @@ async def test_sessions_without_input_end_after_their_ttl(bus: Bus) -> None:
 
 
 async def test_another_number_of_partitions_refuses_to_start(bus: Bus, bus_settings: BusSettings) -> None:
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(VoicebusError, match="4 partitions"):
         async with open_bus(replace(bus_settings, partitions=8)):
             pytest.fail("it started")
-    assert caught.group_contains(VoicebusError, match="4 partitions")
 
 
 async def test_calls_survive_a_flushed_script_cache(bus: Bus) -> None:

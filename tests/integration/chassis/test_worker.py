@@ -192,3 +192,46 @@ async def test_a_lost_doorbell_or_wake_up_costs_a_moment_only(
         await eventually(lambda: done == ["one"], timeout_s=5)
         await bus.inbox.submit(session_id, "two", agent_type="personal")
         await eventually(lambda: done == ["one", "two"], timeout_s=5)
+
+
+async def state(bus: Bus, session_id: str) -> str:
+    value: bytes = await bus.calls.command("HGET", bus.keys.of(session_id).session, "agent.state") or b""
+    return value.decode()
+
+
+async def test_a_stage_without_mail_is_given_back_though_its_lease_is_renewed(
+    bus_settings: BusSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voicebus.chassis.mailbox.LINGER_S", 0.5)
+    done: list[str] = []
+    async with open_bus(replace(bus_settings, lease_ms=300)) as bus, working(bus, "w1", answering(done)):
+        session_id = await open_session(bus, "hello")
+        await eventually(lambda: done == ["hello"])
+
+        async def idle() -> bool:
+            return await state(bus, session_id) == "idle"
+
+        await eventually(idle, 5)
+
+
+async def test_work_that_outlasts_the_drain_is_handed_over(bus: Bus) -> None:
+    begun = asyncio.Event()
+
+    async def handle(held: Held, delivery: Delivery) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with working(bus, "w1", handle, drain_s=0.05):
+        session_id = await open_session(bus, "hello")
+        await begun.wait()
+    assert await state(bus, session_id) == "queued"
+
+
+async def test_after_a_new_epoch_a_stage_is_leased_anew_at_once(bus: Bus) -> None:
+    done: list[str] = []
+    async with working(bus, "w1", answering(done)):
+        session_id = await open_session(bus, "before")
+        await eventually(lambda: done == ["before"])
+        await bus.calls.command("HSET", bus.keys.of(session_id).session, "agent.token", "1.00000000")
+        await bus.inbox.submit(session_id, "after", agent_type="personal")
+        await eventually(lambda: done == ["before", "after"], bus.settings.lease_ms / 3_000)

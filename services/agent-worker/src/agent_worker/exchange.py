@@ -37,6 +37,7 @@ from voicebus.contract.events import (
 from voicebus.contract.sessions import HistoryEntry
 
 FIRST_BACK_OFF_S: Final = 0.5
+PARSE_AFTER_S: Final = 0.1
 
 _log = structlog.get_logger(__name__)
 
@@ -208,4 +209,5 @@ class Exchange:
         raw = history.dump(entry)
         emission.history(raw, keep=self._means.settings.history_turns).answered(self._scene.turn).cursor(self._mail_id)
         await self._lease.emit(emission)
-        history.past_messages((raw,))  # the next turn needs them parsed; now nobody waits
+        # The next turn needs the messages parsed. They are as soon as the machine has nothing more urgent to do.
+        asyncio.get_running_loop().call_later(PARSE_AFTER_S, history.past_messages, (raw,))

@@ -4,7 +4,6 @@ import structlog
 
 from stt_worker import metrics
 from stt_worker.engines.choice import make_engine
-from stt_worker.engines.engine import EngineError
 from stt_worker.settings import SttSettings
 from stt_worker.transcribe import Transcriber
 from stt_worker.vad import VadPool
@@ -34,7 +33,7 @@ async def work(settings: SttSettings) -> None:
 def main() -> None:
     """The process."""
     settings = SttSettings()
-    run_process("stt-worker", work(settings), settings=settings, unusable=EngineError)
+    run_process("stt-worker", work(settings), settings=settings)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ two utterances when the worker drains.
 """
 
 import asyncio
-from contextlib import suppress
 
 from stt_worker.engines.engine import SttEngine
 from stt_worker.events import Reporter
@@ -15,7 +14,6 @@ from stt_worker.utterance import Endpointing
 from stt_worker.vad import VadPool
 from voicebus.bus.sessions import Sessions
 from voicebus.chassis.held import Held
-from voicebus.contract.errors import LeaseLost, VoicebusError
 
 POLL_S = 0.04
 LINGER_S = 1.0  # a stage without a stream is kept so long, for the next one
@@ -61,11 +59,6 @@ class Transcriber:
             microphone.resume(delivery.note if delivery else "")
             try:
                 await self._follow(held, microphone)
-            except asyncio.CancelledError:
-                if held.draining:  # it took too long: the next worker decodes the open utterance anew
-                    with suppress(LeaseLost, VoicebusError):
-                        await held.lease.hand_over()
-                raise
             finally:
                 await microphone.close()
 

@@ -3,7 +3,6 @@
 import structlog
 
 from tts_worker.engines.choice import make_engine
-from tts_worker.engines.engine import EngineError
 from tts_worker.settings import TtsSettings
 from tts_worker.speak import Speaker
 from voicebus.bus.bus import open_bus
@@ -30,7 +29,7 @@ async def work(settings: TtsSettings) -> None:
 def main() -> None:
     """The process."""
     settings = TtsSettings()
-    run_process("tts-worker", work(settings), settings=settings, unusable=EngineError)
+    run_process("tts-worker", work(settings), settings=settings)
 
 
 if __name__ == "__main__":

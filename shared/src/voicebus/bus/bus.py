@@ -71,21 +71,27 @@ async def open_bus(settings: BusSettings) -> AsyncIterator[Bus]:
         async with asyncio.TaskGroup() as owners:
             running = [owners.create_task(calls.run()), owners.create_task(subscriptions.run())]
             try:
-                await _check_layout(calls, keys)
-                yield bus
+                unusable = await _unusable(calls, keys)
+                if unusable is None:
+                    yield bus
             finally:
                 for task in running:
                     task.cancel()
+        if unusable is not None:
+            raise unusable
     finally:
         link.close()
         await pool.aclose()
 
 
-async def _check_layout(calls: Calls, keys: Keys) -> None:
-    await calls.command("SET", keys.layout, keys.partitions, "NX")
-    found = int(await calls.command("GET", keys.layout))
-    if found != keys.partitions:
-        raise VoicebusError(
-            "internal",
-            f"Redis holds data for {found} partitions, but this process is configured for {keys.partitions}.",
-        )
+async def _unusable(calls: Calls, keys: Keys) -> VoicebusError | None:
+    """Why this Redis can't be used, if it can't."""
+    try:
+        await calls.command("SET", keys.layout, keys.partitions, "NX")
+        found = int(await calls.command("GET", keys.layout))
+    except VoicebusError as error:
+        return error
+    if found == keys.partitions:
+        return None
+    text = f"Redis holds data for {found} partitions, but this process is configured for {keys.partitions}."
+    return VoicebusError("internal", text)

@@ -42,7 +42,7 @@ class Delivery:
 class Renewal:
     """What the owner of a lease learns when it renews it."""
 
-    last_mail: str
+    waiting: bool  # mail is in the mailbox: it waits, or is being worked on
     cancelled: frozenset[int]
 
 
@@ -64,6 +64,9 @@ class Lease:
         )
         given_up = ProblemData(code=_FAILED[self._stage], message="It failed too often and was given up.")
         self._given_up = event_body(Error(session_id=session_id, data=given_up))
+        self.more = True  # whether mail was behind the cursor at the last write; what comes later wakes the owner
+        self._brought: Delivery | None = None  # came along with a wake-up
+        self._given = "0-0"  # the mail that `next` gave last
         self._number = 0
         self._doubtful = False  # whether a write got no answer: then its number may be used or not
         self._writing = asyncio.Lock()
@@ -71,9 +74,15 @@ class Lease:
     async def next(self) -> Delivery | None:
         """The first mail behind the cursor, None if there is none. Mail that failed too often is skipped.
 
+        Mail that came along with a wake-up was counted there: nobody is asked for it.
+
         Raises:
             LeaseLost: another worker may own the stage.
         """
+        brought, self._brought = self._brought, None
+        if brought is not None and _order(brought.id) > _order(self._given):
+            self._given = brought.id
+            return brought
         settings = self._stages.settings
         k = self._keys
         while True:
@@ -92,10 +101,19 @@ class Lease:
                 )
             )
             if word == b"mail":
-                return _delivery(values)
+                delivery = _delivery(values)
+                self._given = delivery.id
+                return delivery
             self.cursor = values[0].decode()
             if word == b"empty":
                 return None
+
+    def bring(self, raw: bytes) -> None:
+        """A wake-up came with its mail: `token|id|turn|body`."""
+        token, mail_id, turn, body = raw.split(b"|", 3)
+        if token.decode() == self.token:
+            mail = load_mail({b"t": turn, b"d": body})
+            self._brought = Delivery(mail_id.decode(), mail, attempt=1, cancelled=False, note="")
 
     async def mail_after(self, mail_id: str, *, most: int = 64) -> list[tuple[str, Mail]]:
         """Mail behind this one, without counting an attempt: for a stage that reads ahead of its cursor."""
@@ -135,7 +153,7 @@ class Lease:
                     # One before it got lost on a node that was away; the rest goes out again.
                     break
                 self._number += 1
-                seq = values[0]
+                seq, self.more = values[0], bool(values[1])
             if cancelled:
                 raise asyncio.CancelledError
             if self._number + 1 - first == len(emissions):
@@ -176,7 +194,7 @@ class Lease:
             )
         )
         turns = frozenset(int(turn) for turn in values[2].split(b",") if turn)
-        return Renewal(last_mail=values[0].decode(), cancelled=turns)
+        return Renewal(waiting=values[0] != b"0-0", cancelled=turns)
 
     async def release(self) -> bool:
         """Gives the stage back; False if mail waits behind the cursor: then it is still owned.
@@ -286,6 +304,11 @@ async def _until_done(replies: Sequence[asyncio.Future[Any]]) -> bool:
         except asyncio.CancelledError:
             cancelled = True
     return cancelled
+
+
+def _order(mail_id: str) -> tuple[int, int]:
+    time_ms, _, count = mail_id.partition("-")
+    return int(time_ms), int(count)
 
 
 def _fields(flat: Sequence[bytes] | dict[bytes, bytes]) -> dict[bytes, bytes]:

@@ -18,6 +18,7 @@ class Held:
         self.load = load  # of the worker: 0 is idle, 1 is full
         self.session_id = lease.session_id
         self.task: asyncio.Task[None] | None = None
+        self.lost = False  # another worker may own the stage
         self._draining = draining
         self._woken = asyncio.Event()
         self._cancelled: set[int] = set()
@@ -41,6 +42,7 @@ class Held:
 
     def lose(self) -> None:
         """Another worker may own the stage: stop at once."""
+        self.lost = True
         if self.task:
             self.task.cancel()
 

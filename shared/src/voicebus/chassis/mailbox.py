@@ -17,9 +17,11 @@ def mail_by_mail(stage: Stage, handle: Handle) -> Serve:
     """Hands the session's mail to `handle` one after the other; releases the stage when there is none."""
 
     async def serve(held: Held) -> None:
+        look = True
         while not held.draining:
-            delivery = await held.lease.next()
+            delivery = await held.lease.next() if look else None
             if delivery is None:
+                look = True
                 if not await held.wait(LINGER_S * (1 - held.load())) and await held.lease.release():
                     return
                 continue
@@ -30,6 +32,7 @@ def mail_by_mail(stage: Stage, handle: Handle) -> Serve:
             finally:
                 metrics.mail_handled.labels(stage, outcome).inc()
                 metrics.mail_seconds.labels(stage).observe(time.perf_counter() - began)
+            look = held.lease.more
         await held.lease.hand_over()
 
     return serve

@@ -26,17 +26,18 @@ def run_process(
     work: Coroutine[Any, Any, None],
     *,
     settings: ServiceSettings,
-    unusable: type[Exception] | tuple[type[Exception], ...],
+    unusable: tuple[type[Exception], ...] = (),
 ) -> None:
     """Sets up the logs and does all the work of a process.
 
-    An error of the kinds in `unusable` says that the service can't run as it is installed and configured: it is logged
-    without a traceback, and the process exits with 1.
+    A `VoicebusError`, or an error of the kinds in `unusable`, says that the service can't run as it is installed and
+    configured: it is logged without a traceback, and the process exits with 1.
     """
+    known: tuple[type[Exception], ...] = (VoicebusError, *unusable)
     configure_logs(service, level=settings.log_level, output=settings.log_format)
     try:
         asyncio.run(work)
-    except unusable as error:
+    except known as error:
         _log.error("service_unusable", reason=str(error))
         sys.exit(1)
 

@@ -55,15 +55,16 @@ class Worker:
         await self._bus.subscriptions.add(channels)
         _log.info("worker_ready", stage=self._stage, worker=self._stages.worker, capacity=self._capacity)
         async with asyncio.TaskGroup() as group:
-            helpers = [group.create_task(self._find(group)), group.create_task(self._renew())]
+            finding, renewing = group.create_task(self._find(group)), group.create_task(self._renew())
             await self.draining.wait()
+            await finding  # a lease that it has got needs an owner
             _log.info("worker_draining", stage=self._stage, held=len(self._held))
             for held in self._held.values():
                 held.wake()
             tasks = [held.task for held in self._held.values() if held.task]
             if tasks:
                 await asyncio.wait(tasks, timeout=drain_s)
-            for task in tasks + helpers:
+            for task in (*tasks, renewing):
                 task.cancel()
 
     def drain(self) -> None:
@@ -77,12 +78,15 @@ class Worker:
             self._rung.add(session_id)
         self._look.set()
 
-    def told(self, word: str, session_id: str) -> None:
-        """Word for the owner of the session's stage: `wake`, `cancel:<turn>` or `end`."""
+    def told(self, word: str, session_id: str, more: bytes) -> None:
+        """Word for the owner of the session's stage: `wake`, `mail` with the mail, `cancel:<turn>` or `end`."""
         held = self._held.get(session_id)
         if held is None:
             return
         if word == "wake":
+            held.wake()
+        elif word == "mail":
+            held.lease.bring(more)
             held.wake()
         elif word == "end":
             held.lose()
@@ -120,12 +124,18 @@ class Worker:
         if not wanted:
             return
         await asyncio.sleep(self.load * _DELAY_AT_FULL_LOAD_S)
-        for lease in await asyncio.gather(*(self._stages.lease(session_id) for session_id in wanted)):
-            if lease is not None:
+        attempts = [self._stages.lease(session_id) for session_id in wanted]
+        failures = []
+        for lease in await asyncio.gather(*attempts, return_exceptions=True):
+            if isinstance(lease, BaseException):
+                failures.append(lease)
+            elif lease is not None:
                 held = Held(lease, self.draining, lambda: self.load)
                 self._held[lease.session_id] = held
                 held.task = group.create_task(self._own(held, lease))
         metrics.sessions_held.labels(self._stage).set(len(self._held))
+        if failures:
+            raise failures[0]
 
     async def _own(self, held: Held, lease: Lease) -> None:
         try:
@@ -135,12 +145,20 @@ class Worker:
             if self._held.get(held.session_id) is held:
                 del self._held[held.session_id]
             metrics.sessions_held.labels(self._stage).set(len(self._held))
+            if held.lost:
+                self._rung.add(held.session_id)  # perhaps by a new epoch: then nobody else has it
             self._look.set()
 
     async def _serve_or_give_up(self, held: Held, lease: Lease) -> None:
         try:
             await self._serve(held)
+        except asyncio.CancelledError:
+            if held.draining and not held.lost:  # it took too long: the next owner goes on where it stands
+                with suppress(LeaseLost, VoicebusError):
+                    await lease.hand_over()
+            raise
         except LeaseLost:
+            held.lost = True
             metrics.leases_lost.labels(self._stage).inc()
             _log.info("lease_lost", stage=self._stage)
         except VoicebusError as error:
@@ -172,7 +190,8 @@ class Worker:
         else:
             for turn in renewal.cancelled:
                 held.cancel(turn)
-            held.wake()
+            if renewal.waiting:
+                held.wake()
 
 
 class _Bell:
@@ -191,8 +210,8 @@ class _Post:
         self._worker = worker
 
     def message(self, payload: bytes) -> None:
-        word, _, session_id = payload.decode().partition("|")
-        self._worker.told(word, session_id)
+        word, session_id, more = payload.split(b"|", 2)
+        self._worker.told(word.decode(), session_id.decode(), more)
 
     def lost(self) -> None:
         self._worker.missed()

@@ -4,7 +4,8 @@
 -- ARGV: 3 log_max, 4 stage, 5 token, 6 number, 7 turn (0: of no turn), 8 response id ('' none), then operations:
 --       event BODY · ephemeral BODY · begin · restart BODY · open STT USER MAIL · sentence MAIL
 --       · speech HEAD TAIL AUDIO SEGMENT MS · journal STEP · history ENTRY KEEP · answered TURN · cursor ID · note TEXT
--- Replies: {'ok', seq} | {'repeated', seq} | {'gap', last number} | {'stale'} | {'cancelled'}
+-- Replies: {'ok', seq, 1 if mail waits behind the cursor, else 0} | {'repeated', seq, 1}
+--          | {'gap', last number} | {'stale'} | {'cancelled'}
 local log, speech, mailbox = KEYS[2], KEYS[3], KEYS[4]
 local stage, token, this, turn, response = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local SPEECH_KEPT_MS, SPEECH_KEPT = 60000, 4096
@@ -12,7 +13,7 @@ local SPEECH_KEPT_MS, SPEECH_KEPT = 60000, 4096
 trim_log(log, ARGV[3])
 if not fenced(stage, token) then return { 'stale' } end
 local last = number(stage .. '.number')
-if this <= last then return { 'repeated', tonumber(get(stage .. '.result') or '0') } end
+if this <= last then return { 'repeated', tonumber(get(stage .. '.result') or '0'), 1 } end
 if this ~= last + 1 then return { 'gap', last } end
 if turn ~= '0' and listed('cancelled', turn) or listed('abandoned', response) then return { 'cancelled' } end
 stamp()
@@ -37,6 +38,16 @@ local function open_turn(stt, user, body)
   append(log, stt, opened)
   append(log, user, opened)
   mail('agent', KEYS[5], KEYS[7], false, 'k', 'user', 't', opened, 'd', body)
+end
+
+-- A sentence that nothing waits before goes along with the wake-up, counted as an attempt: its worker needs not ask.
+local function mail_sentence(body)
+  local first = get('tts.state') == 'leased' and redis.call('XLEN', KEYS[6]) == 0
+  local id = mail('tts', KEYS[6], KEYS[8], first, 'k', 'sentence', 't', turn, 'r', response, 'd', body)
+  if first then
+    set('tts.tried', id, 'tts.attempts', 1, 'tts.tried_by', get('tts.token'))
+    wake('tts', 'mail', get('tts.token') .. '|' .. id .. '|' .. turn .. '|' .. body)
+  end
 end
 
 -- Speech older than a minute goes; what is gone is remembered, so that it is never a silent hole.
@@ -94,7 +105,7 @@ while i <= #ARGV do
   elseif op == 'note' then
     set(stage .. '.note', arg())
   elseif op == 'sentence' then
-    mail('tts', KEYS[6], KEYS[8], false, 'k', 'sentence', 't', turn, 'r', response, 'd', arg())
+    mail_sentence(arg())
   elseif op == 'begin' then
     begin_response()
   elseif op == 'journal' then
@@ -114,4 +125,4 @@ while i <= #ARGV do
 end
 local seq = number('seq')
 set(stage .. '.number', this, stage .. '.result', seq)
-return { 'ok', seq }
+return { 'ok', seq, first_after(mailbox, get(stage .. '.cursor') or '0-0') and 1 or 0 }

@@ -9,12 +9,14 @@ if get('status') ~= 'open' then
   redis.call('ZREM', KEYS[2], sid or string.match(session, ':s:(.*)$'))
   return { 'gone' }
 end
+-- A token of another epoch is void: whoever had the stage can't write any more.
+local held = get(stage .. '.state') == 'leased' and fenced(stage, get(stage .. '.token'))
 local score = redis.call('ZSCORE', KEYS[2], sid)
 local time = clock()
-if get(stage .. '.nonce') == ARGV[5] and get(stage .. '.state') == 'leased' and fenced(stage, get(stage .. '.token')) then
+if held and get(stage .. '.nonce') == ARGV[5] then
   return { 'ok', get(stage .. '.token'), get(stage .. '.cursor') or '0-0' }
 end
-if not score or tonumber(score) > time then return { 'taken' } end
+if not score or (held and tonumber(score) > time) then return { 'taken' } end
 redis.call('ZADD', KEYS[2], time + tonumber(ARGV[6]), sid)
 local token = redis.call('HINCRBY', session, stage .. '.leases', 1) .. '.' .. epoch()
 set(stage .. '.state', 'leased', stage .. '.owner', ARGV[4], stage .. '.token', token,

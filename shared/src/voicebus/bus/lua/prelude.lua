@@ -59,16 +59,16 @@ local function append(log, body, turn)
   return seq
 end
 
--- Wakes the owner of a leased stage.
-local function wake(stage, message)
+-- Wakes the owner of a leased stage, with a word and what goes along with it.
+local function wake(stage, word, more)
   local owner = get(stage .. '.owner')
-  if owner then publish(owner, message .. '|' .. get('sid')) end
+  if owner then publish(owner, word .. '|' .. get('sid') .. '|' .. (more or '')) end
 end
 
 -- Appends to a mailbox. An idle stage enters the ready set and its doorbell rings; the owner of a leased one is
 -- woken, unless `quiet` (audio: its owner polls).
 local function mail(stage, mailbox, ready, quiet, ...)
-  redis.call('XADD', mailbox, '*', ...)
+  local id = redis.call('XADD', mailbox, '*', ...)
   local state = get(stage .. '.state') or 'idle'
   if state == 'idle' then
     set(stage .. '.state', 'queued')
@@ -77,6 +77,7 @@ local function mail(stage, mailbox, ready, quiet, ...)
   elseif state == 'leased' and not quiet then
     wake(stage, 'wake')
   end
+  return id
 end
 
 -- Whether the token is the one of the last lease, taken in this epoch.
