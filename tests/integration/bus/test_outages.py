@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+import redis
 from support.sessions import events_of
 
 from voicebus.bus.bus import Bus, open_bus
@@ -16,6 +17,7 @@ from voicebus.bus.emission import Emission
 from voicebus.bus.settings import BusSettings
 from voicebus.contract import events
 from voicebus.contract.errors import BusFull, BusUnavailable
+from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession
 from voicebus_stack.redis_server import free_port, redis_command, wait_for_port
 
@@ -149,3 +151,38 @@ async def test_at_the_memory_limit_input_is_refused_and_workers_finish(server: S
         await lease.emit(Emission().answered(1).cursor(delivery.id))
         assert await lease.release()
         assert [e.type for e in await events_of(bus, session.session_id)] == ["session_start", "user", "token"]
+
+
+async def test_at_the_memory_limit_the_log_is_read_after_a_restart_too(server: Server) -> None:
+    async with a_bus(server) as bus:
+        await bus.calls.command("CONFIG", "SET", "appendfsync", "always")
+        session, _ = await bus.sessions.open(NewSession(), "alice")
+        server.kill()
+        await asyncio.to_thread(server.start)
+        await bus.calls.command("CONFIG", "SET", "maxmemory", "1")
+        page = await bus.log.read(session.session_id, Position())
+        assert page.position.epoch != session.position.epoch
+        assert [item.seq for item in page.items] == [1]
+
+
+async def test_a_subscription_is_not_confirmed_by_the_reply_to_an_earlier_one(server: Server) -> None:
+    async with a_bus(server) as bus:
+        ears, subscriptions = Ears(), bus.subscriptions
+        async with subscriptions.listening("warm-up", Ears()):
+            first = asyncio.create_task(subscriptions.add({"channel": ears}))
+            await asyncio.sleep(0)  # it has sent its SUBSCRIBE
+            with redis.Redis(port=server.port) as other:  # blocks, so that the reply is not read before what follows
+                while not other.pubsub_numsub("channel")[0][1]:
+                    pass
+                other.publish("channel", "behind the first reply")
+            server.signal(signal.SIGSTOP)
+            await subscriptions.remove("channel", ears)
+            again = asyncio.create_task(subscriptions.add({"channel": ears}))
+            await ears.wait()
+            assert not again.done()
+            server.signal(signal.SIGCONT)
+            await again
+            await bus.calls.command("PUBLISH", "channel", "after")
+            await ears.wait()
+            assert ears.heard[-1] == b"after"
+            first.cancel()

@@ -8,6 +8,7 @@ from support.sessions import events_of, open_session
 
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.emission import Emission
+from voicebus.bus.items import SpeechItem
 from voicebus.bus.settings import BusSettings
 from voicebus.bus.stages import Lease, Stages
 from voicebus.contract import events
@@ -202,6 +203,30 @@ async def test_sentences_reach_tts_and_speech_reaches_the_reader_behind_its_even
     assert page.complete
 
 
+async def test_speech_is_kept_a_minute_behind_its_playback_and_its_absence_is_told(bus: Bus) -> None:
+    session_id = await open_session(bus, "hello")
+    speaker, key = await a_speaker(bus, session_id), bus.keys.of(session_id).speech
+
+    async def speak() -> None:
+        chunk = Emission(1, "r1").speech(
+            events.Envelope(session_id=session_id, turn=1),
+            b"\1\2" * 16_000,
+            segment=0,
+            sample_rate=16_000,
+            is_last=True,
+        )
+        await speaker.emit(chunk)
+
+    await speak()
+    await speak()
+    assert 60_000 < await bus.calls.command("PTTL", key) <= 62_000
+    await bus.calls.command("DEL", key)  # as when it expires
+    await speak()
+    page = await bus.log.read(session_id, Position())
+    assert [(gap.stream, gap.first, gap.last) for gap in page.gaps] == [("speech", 1, 2)]
+    assert [item.n for item in page.items if isinstance(item, SpeechItem)] == [3]
+
+
 async def test_a_lease_of_another_epoch_is_free_at_once(bus: Bus) -> None:
     session_id = await open_session(bus, "hello")
     old = await a_lease(bus, session_id, "old")
@@ -310,3 +335,16 @@ async def test_a_restarted_response_takes_its_sentences_back_and_refuses_later_o
     with pytest.raises(TurnCancelled):
         await lease.emit(Emission(1, "r1").event(token("lo")))
     await lease.emit(Emission(1, "r2").event(token("Hello")))
+
+
+async def test_dead_letters_are_kept_up_to_a_bound(bus_settings: BusSettings) -> None:
+    async with open_bus(replace(bus_settings, attempts_max=0)) as bus:
+        session_id = await open_session(bus, "poison")
+        dead = bus.keys.of(session_id).dead("agent")
+        fill = "for _ = 1, 12000 do redis.call('XADD', KEYS[1], '*', 'sid', 'earlier') end"
+        await bus.calls.command("EVAL", fill, 1, dead)
+        lease = await a_lease(bus, session_id)
+        assert await lease.next() is None
+        assert 10_000 <= await bus.calls.command("XLEN", dead) < 10_200
+        [(_, last)] = await bus.calls.command("XREVRANGE", dead, "+", "-", "COUNT", 1)
+        assert session_id.encode() in last

@@ -88,6 +88,18 @@ def test_what_was_trimmed_is_a_gap() -> None:
     ]
 
 
+def test_a_gap_is_told_on_one_page_only() -> None:
+    events = [b"1", b"{}", b"2", b"{}"]
+    page = page_of(reply(gone=2, events=events), Position(), most_events=2, most_chunks=10)
+    assert [(gap.stream, gap.last) for gap in page.gaps] == [("speech", 2)]
+    assert (page.position.seq, page.position.speech) == (2, 2)
+
+    chunks = [b"1", b"3", b"{}", b""]
+    page = page_of(reply(events=[b"8", b"{}", b"9", b"{}"], chunks=chunks), Position(), most_events=10, most_chunks=1)
+    assert [(gap.stream, gap.last) for gap in page.gaps] == [("events", 7)]
+    assert (page.position.seq, page.position.speech) == (7, 1)
+
+
 def test_speech_in_a_live_message_may_hold_any_bytes() -> None:
     audio = b"|\x00\xff}|" * 3
     item = parse_live(b"s|0123abcd|7|3|4|{..}" + audio)

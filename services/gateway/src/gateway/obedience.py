@@ -92,7 +92,8 @@ class Obedience:
             clip = base64.b64decode(command.content, validate=True)
         except binascii.Error as error:
             raise BadRequest("bad_message", "content: not base64") from error
-        stream = uuid5(NAMESPACE_OID, command.id).hex if command.id else uuid4().hex
+        # Named after the content, so that the same id with other audio is another message.
+        stream = uuid5(NAMESPACE_OID, f"{command.id}\0{command.content}").hex if command.id else uuid4().hex
         opened = await self._microphone.start(
             AudioStart(
                 id=command.id,

@@ -15,6 +15,9 @@ from voicebus.contract.events import AgentSwitch, AgentSwitchData, Envelope, Mod
 from voicebus.contract.keys import Keys
 from voicebus.contract.mail import AudioStarted, UserTurn
 
+# Of one session, before audio is refused: 43 s of 48 kHz stereo floats, more than the longest utterance (30 s).
+_WAITING_AUDIO_BYTES = 16 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -154,10 +157,13 @@ class Inbox:
         """Opens a microphone stream, or takes it over.
 
         Raises:
-            Refused: `audio_busy`, `audio_gap`, `id_conflict`, `session_not_found` or `session_ended`.
+            Refused: `audio_busy`, `audio_gap`, `overloaded`, `id_conflict` (the message was another one, or the open
+                stream is read in another way), `audio_not_open` (it was opened before, fell silent and was replaced),
+                `session_not_found` or `session_ended`.
         """
         k = self._keys.of(session_id)
         mail = AudioStarted(stream=stream, spec=spec, offset=offset)
+        read_as = spec.model_dump_json()
         word, values = accepted(
             await self._calls.script(
                 "audio_start",
@@ -165,12 +171,15 @@ class Inbox:
                 self._publish,
                 "",
                 message_id or "",
-                digest("audio.start", stream, spec.model_dump_json(), str(offset)),
+                digest("audio.start", stream, read_as, str(offset)),
                 connection,
                 stream,
                 offset,
                 mail_body(mail),
                 self._settings.audio_idle_ms,
+                read_as,
+                self._settings.waiting_audio_max,
+                _WAITING_AUDIO_BYTES,
             )
         )
         if word == b"gap":
@@ -196,6 +205,7 @@ class Inbox:
                 offset,
                 data,
                 self._settings.waiting_audio_max,
+                _WAITING_AUDIO_BYTES,
             )
         )
         if word == b"gap":

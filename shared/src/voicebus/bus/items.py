@@ -98,8 +98,10 @@ def page_of(reply: Sequence[Any], asked: Position | None, *, most_events: int, m
     first = events[0].seq if events else head_seq + 1
     if first > seq + 1:
         gaps.append(GapRange(stream="events", first=seq + 1, last=first - 1, reason="trimmed"))
+        seq = first - 1
     if trimmed_n > n:
         gaps.append(GapRange(stream="speech", first=n + 1, last=trimmed_n, reason="trimmed"))
+        n = trimmed_n
 
     known_to = min(
         (events[-1].seq, 2, 0) if len(events) == most_events else _END,

@@ -5,6 +5,7 @@ when some may have been lost, and a probe, published through the writing connect
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -42,6 +43,7 @@ class Subscriptions:
         self._restored: set[bytes] = set()  # channels whose listeners are to be told of the loss
         self._listeners: dict[bytes, set[Listener]] = {}
         self._confirmed: dict[bytes, asyncio.Event] = {}
+        self._asked: Counter[bytes] = Counter()  # SUBSCRIBEs on their way; only the last one's reply counts
         self._probe = f"{prefix}:probe:{uuid4().hex}".encode()
         self._probe_s = probe_s
         self._heard = asyncio.Event()
@@ -70,7 +72,7 @@ class Subscriptions:
                 self._confirmed[channel] = asyncio.Event()
                 fresh.append(channel)
         if fresh and self._wire is not None:  # else the next connection subscribes to all
-            self._wire.send([(b"SUBSCRIBE", *fresh)])
+            self._subscribe(self._wire, fresh)
         try:
             async with asyncio.timeout(wait_s):
                 for name in listeners:
@@ -117,12 +119,17 @@ class Subscriptions:
             self._wire = await open_wire(self._pool, self._hear, self._cut.set)
         except WireLost as error:
             return str(error)
-        self._wire.send([(b"SUBSCRIBE", self._probe, *self._listeners)])
+        self._asked.clear()
+        self._subscribe(self._wire, [self._probe, *self._listeners])
         async with asyncio.TaskGroup() as tasks:
             probing = tasks.create_task(self._probe_on())
             await self._cut.wait()
             probing.cancel()
         return "the connection was closed, or nothing comes over it"
+
+    def _subscribe(self, wire: Wire, channels: list[bytes]) -> None:
+        self._asked.update(channels)
+        wire.send([(b"SUBSCRIBE", *channels)])
 
     def _close(self) -> None:
         if self._wire is not None:
@@ -136,12 +143,20 @@ class Subscriptions:
                 self._heard.set()
             for listener in tuple(self._listeners.get(channel, ())):
                 listener.message(payload)
-        elif kind == b"subscribe" and (confirmed := self._confirmed.get(channel)) is not None:
-            confirmed.set()
-            if channel in self._restored:
-                self._restored.discard(channel)
-                for listener in tuple(self._listeners.get(channel, ())):
-                    listener.lost()
+        elif kind == b"subscribe":
+            self._asked[channel] -= 1
+            if not self._asked[channel]:
+                del self._asked[channel]
+                self._confirm(channel)
+
+    def _confirm(self, channel: bytes) -> None:
+        if (confirmed := self._confirmed.get(channel)) is None:
+            return
+        confirmed.set()
+        if channel in self._restored:
+            self._restored.discard(channel)
+            for listener in tuple(self._listeners.get(channel, ())):
+                listener.lost()
 
     async def _probe_on(self) -> None:
         """Publishes to itself now and then; cuts the connection if that is not heard twice in a row."""

@@ -1,4 +1,4 @@
--- Ends the open microphone stream.
+-- Ends the open microphone stream. Never refused for what waits: there is one stop for each start.
 -- KEYS: 1 session, 2 mail:stt, 3 ready:stt, 4 seen
 -- ARGV: 3 message id, 4 its digest, 5 connection, 6 stream, 7 offset at which it ends ('' = wherever it is)
 -- Replies: {'ok', seq} | {'repeated', seq} | {'conflict', seq} | {'gap', expected} | {'taken'} | {'closed'} | {'gone'} | {'ended'}

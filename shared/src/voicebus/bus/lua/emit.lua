@@ -73,10 +73,13 @@ end
 local function speak(head, tail, audio, segment, ms)
   local time, n, seq = clock(), redis.call('HINCRBY', session, 'n', 1), get('seq')
   if n % 8 == 0 then trim_speech(time) end
+  if redis.call('EXISTS', speech) == 0 then set('speech_gone', n - 1) end
   local header = head .. '"n":' .. n .. ',"after_seq":' .. seq .. ',' .. tail
   redis.call('XADD', speech, n .. '-0', 's', seq, 't', turn, 'r', response, 'g', segment, 'ms', ms, 'at', time,
     'h', header, 'a', audio)
   note_audible(time, tonumber(ms))
+  local playback_ends = number('audible_from') + number('audible_ms')
+  redis.call('PEXPIRE', speech, math.ceil(math.max(playback_ends - time, 0)) + SPEECH_KEPT_MS)
   publish(session .. ':live', 's|' .. epoch() .. '|' .. seq .. '|' .. n .. '|' .. #header .. '|' .. header .. audio)
 end
 

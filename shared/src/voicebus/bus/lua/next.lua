@@ -1,5 +1,5 @@
 -- The first mail behind the cursor, with all that its work needs to go on where it stood. Counts one attempt for each
--- lease and mail; after too many the mail goes to the dead letters.
+-- lease and mail; after too many the mail goes to the dead letters, of which the last ones are kept.
 -- KEYS: 1 session, 2 log, 3 mailbox, 4 dead, 5 journal, 6 history
 -- ARGV: 3 log_max, 4 stage, 5 token, 6 most attempts, 7 body of the error event, 8… fields of the session
 -- Replies: {'mail', id, fields, attempt, cancelled 0/1, note, open response's id, its first seq, journal,
@@ -7,6 +7,7 @@
 --          | {'empty', cursor} | {'buried', cursor} | {'stale'}
 begin_at_memory_limit()
 local stage, token = ARGV[4], ARGV[5]
+local DEAD_KEPT = 10000
 if not fenced(stage, token) then return { 'stale' } end
 local cursor = get(stage .. '.cursor') or '0-0'
 local entry = first_after(KEYS[3], cursor)
@@ -34,8 +35,8 @@ local function bury()
     end
   end
   if not cancelled then
-    redis.call('XADD', KEYS[4], '*', 'sid', get('sid'), 'mail', entry[1], 'to', id, 'turn', turn, 'error', ARGV[7],
-      'd', stage == 'stt' and '' or field(fields, 'd') or '')
+    redis.call('XADD', KEYS[4], 'MAXLEN', '~', DEAD_KEPT, '*', 'sid', get('sid'), 'mail', entry[1], 'to', id,
+      'turn', turn, 'error', ARGV[7], 'd', stage == 'stt' and '' or field(fields, 'd') or '')
     append(KEYS[2], ARGV[7], turn ~= '0' and turn or nil)
   end
   if stage == 'agent' then

@@ -1,8 +1,9 @@
 -- Log and speech from a position on, in one look.
 -- KEYS: 1 session, 2 log, 3 speech
 -- ARGV: 3 the reader's epoch ('' = this one), 4 its seq, 5 its n (-1: from now on), 6 most events, 7 most chunks
--- Replies: {epoch, head seq, head n, last seq that is valid for the reader, the same of n, n up to which speech was
---           trimmed, {seq, event, …}, {n, after_seq, header, audio, …}} | {'gone'}
+-- Replies: {epoch, head seq, head n, last seq that is valid for the reader, the same of n, n up to which speech is
+--           gone, {seq, event, …}, {n, after_seq, header, audio, …}} | {'gone'}
+begin_at_memory_limit()
 if not get('sid') then return { 'gone' } end
 stamp()
 local head, head_n = number('seq'), number('n')
@@ -34,4 +35,5 @@ if after_n >= 0 then
     chunks[#chunks + 1] = field(fields, 'a')
   end
 end
-return { epoch(), head, head_n, valid, valid_n, number('speech_gone'), events, chunks }
+local speech_gone = redis.call('EXISTS', KEYS[3]) == 1 and number('speech_gone') or head_n
+return { epoch(), head, head_n, valid, valid_n, speech_gone, events, chunks }
