@@ -1,10 +1,13 @@
 """`make run`: every service in the foreground, logs in colour, Ctrl-C stops all."""
 
 import argparse
+import fcntl
 import os
 import secrets
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from honcho.manager import Manager
@@ -13,12 +16,31 @@ from voicebus_stack.redis_server import free_port
 from voicebus_stack.stack import Service, Stack
 
 
+class FolderInUse(Exception):
+    """Another stack has its data there: two Redis servers would write into the same file."""
+
+
+@contextmanager
+def own_folder(folder: Path) -> Iterator[None]:
+    """The folder, made if need be, is this stack's while inside, and while any process of its honcho lives.
+
+    Raises:
+        FolderInUse: another stack has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FolderInUse(f"another stack runs in {folder}; stop it, or name another folder with --data") from error
+        yield
+
+
 def supervise(stack: Stack, log: Path | None = None) -> int:
     """Runs the stack until it is told to stop or one of its processes ends; returns the exit code.
 
     With `log`, what the services say goes to that file.
     """
-    stack.folder.mkdir(parents=True, exist_ok=True)
     services = stack.services()
     ports = [str(service.health_port) for service in services if service.health_port]
     ready = [
@@ -69,7 +91,13 @@ def main() -> None:
         dev_mode=True,
         secret=os.environ.get("JWT_SECRET") or secrets.token_urlsafe(32),
     )
-    sys.exit(supervise(stack, arguments.log and arguments.log.resolve()))
+    try:
+        with own_folder(stack.folder):
+            code = supervise(stack, arguments.log and arguments.log.resolve())
+    except FolderInUse as error:
+        print(f"run: {error}", file=sys.stderr)
+        code = 1
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from voicebus_client.connection import Connection
 from voicebus_client.errors import VoicebusError
 from voicebus_client.events import Event
+from voicebus_client.turns import cuts_short
 from voicebus_stack.question import Question
 
 _PATIENCE_S = 30.0
@@ -55,7 +56,7 @@ class Turn:
         """Answered, and all of it spoken."""
         response = self.first("response")
         if response is None:
-            return any(event.type in {"error", "interrupted"} for event in self.events)
+            return any(cuts_short(event) for event in self.events)
         segments = response.data.get("segments", 0)
         ended = {event.data["segment"] for event in self.of("tts") if event.data["is_last"]}
         return segments == 0 or segments - 1 in ended

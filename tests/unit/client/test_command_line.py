@@ -88,6 +88,16 @@ def test_a_turn_that_is_cut_short_is_done(kind: str) -> None:
     assert turns.done
 
 
+def test_a_sentence_that_cannot_be_spoken_does_not_end_its_turn() -> None:
+    turns = Turns()
+    turns.see(event("user", 1, id="m"))
+    turns.see(event("error", 2, code="tts_failed"))
+    assert not turns.done
+    turns.see(event("response", 3, segments=1))
+    turns.see(event("tts", segment=0, is_last=True))
+    assert turns.done
+
+
 def test_a_sent_text_is_awaited_until_its_turn_opens_or_it_is_refused() -> None:
     turns = Turns()
     turns.expect("a")

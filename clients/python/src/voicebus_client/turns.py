@@ -5,6 +5,11 @@ from dataclasses import dataclass, field
 from voicebus_client.events import Event
 
 
+def cuts_short(event: Event) -> bool:
+    """Whether a turn's event ends it without a response. One sentence that can't be spoken does not."""
+    return event.type == "interrupted" or (event.type == "error" and event.data.get("code") != "tts_failed")
+
+
 @dataclass(slots=True)
 class _Turn:
     segments: int | None = None  # sentences that will be spoken, once the response told
@@ -54,5 +59,5 @@ class Turns:
                 turn.segments = int(event.data.get("segments", 0))
             case "tts" if event.data.get("is_last"):
                 turn.spoken = max(turn.spoken, event.number("segment") + 1)
-            case "interrupted" | "error":
-                turn.over = event.seq is not None
+            case _ if event.seq is not None and cuts_short(event):
+                turn.over = True

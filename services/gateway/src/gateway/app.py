@@ -10,6 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from gateway import rest, websocket
 from gateway.auth import Authenticator
+from gateway.bodies import LimitedBodies
 from gateway.drain import Drain
 from gateway.hub import Hub
 from gateway.problems import install_problem_handlers
@@ -39,6 +40,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 
     app = FastAPI(title="Voicebus", version="0.1.0", lifespan=lifespan, docs_url="/docs", redoc_url=None)
     app.state.drain = drain
+    app.add_middleware(LimitedBodies, limit=settings.message_max)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,

@@ -53,14 +53,15 @@ class Authenticator:
                 issuer=self._issuer,
                 options={"require_exp": True, "require_sub": True, "require_aud": True, "require_iss": True},
             )
+            expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
         except ExpiredSignatureError as error:
             raise Refused("token_expired") from error
-        except (JOSEError, ValueError, TypeError, KeyError) as error:
+        except (JOSEError, ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError) as error:
             raise Refused("token_invalid") from error
         sub = claims["sub"]
         if not isinstance(sub, str) or not 0 < len(sub) <= 256:
             raise Refused("token_invalid", "The token's subject must have 1 to 256 characters.")
-        return Caller(sub, datetime.fromtimestamp(int(claims["exp"]), UTC))
+        return Caller(sub, expires_at)
 
 
 def issue_token(settings: GatewaySettings, sub: str, lasts: timedelta) -> str:

@@ -1,9 +1,12 @@
-"""A gateway that is told to stop asks its clients to move on, spread over a window, and takes no new ones."""
+"""A gateway that is told to stop asks its clients to move on, spread over a window, and takes no new ones.
+
+Requests that wait for something are answered at once with what is known.
+"""
 
 import asyncio
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 
 class Drain:
@@ -15,10 +18,27 @@ class Drain:
         self._clients = 0
         self._nobody = asyncio.Event()
         self._nobody.set()
+        self._waits = set[asyncio.Timeout]()
 
     def start(self) -> None:
         """Begins; there is no way back."""
         self.started.set()
+        while self._waits:
+            self._waits.pop().reschedule(0)
+
+    @asynccontextmanager
+    async def patience(self, most_s: float) -> AsyncIterator[None]:
+        """What is inside may take so long, and no longer once the process shall go.
+
+        Raises:
+            TimeoutError: it took longer.
+        """
+        async with asyncio.timeout(0 if self.started.is_set() else most_s) as wait:
+            self._waits.add(wait)
+            try:
+                yield
+            finally:
+                self._waits.discard(wait)
 
     @contextmanager
     def client(self) -> Iterator[None]:

@@ -7,6 +7,8 @@ from starlette.exceptions import HTTPException
 
 from voicebus.contract.errors import VoicebusError
 
+_CODES = {400: "bad_json", 404: "not_found", 413: "message_too_big"}  # of what the framework raises
+
 
 def problem(error: VoicebusError) -> JSONResponse:
     """The error as an answer."""
@@ -38,13 +40,15 @@ def install_problem_handlers(app: FastAPI) -> None:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             return problem(VoicebusError("bad_json"))
-        where = ".".join(str(part) for part in first["loc"][1:])
-        return problem(VoicebusError("bad_message", f"{where or 'body'}: {first['msg']}"))
+        part_of_request, *path = first["loc"]
+        where = ".".join(str(part) for part in path).encode(errors="replace").decode()  # keys may hold lone surrogates
+        code = "bad_query" if part_of_request == "query" else "bad_message"
+        return problem(VoicebusError(code, f"{where or 'body'}: {first['msg']}"))
 
     async def http(_: Request, error: Exception) -> JSONResponse:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        if status == 404:
-            return problem(VoicebusError("not_found"))
+        if status in _CODES:
+            return problem(VoicebusError(_CODES[status]))
         title = str(error.detail) if isinstance(error, HTTPException) else "Internal error"
         return JSONResponse(
             {"type": "about:blank", "title": title, "status": status, "code": "http_error"},

@@ -1,25 +1,26 @@
 """REST: `/ai/sessions` and what belongs to a session."""
 
-import asyncio
+import math
 from typing import Annotated, Any
 from uuid import UUID, uuid5
 
 import orjson
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
 from gateway.auth import Caller, bearer
 from gateway.follower import Follower, following
 from gateway.snapshot import conversation
 from gateway.state import of
 from voicebus.bus.items import EventItem
+from voicebus.bus.sessions import Place
 from voicebus.contract.commands import MessageId
 from voicebus.contract.errors import BadRequest, Refused
 from voicebus.contract.sessions import HistoryMessage, NewSession, Session, SessionId
 
 router = APIRouter(prefix="/ai/sessions")
 _IDEMPOTENCY = UUID("5a3a2a3e-5d5c-4f0e-9a25-6d1d9f8f6f0e")  # names the ids that are derived from keys
-_ENDS_OF_A_TURN = {"response", "interrupted", "error"}
+_CONTEXT_MAX = 65_536  # bytes of JSON
 
 
 def caller(request: Request) -> Caller:
@@ -81,9 +82,10 @@ async def create(
     """Creates a session; with the same `Idempotency-Key` again it returns the same one, with status 200."""
     gateway = of(request)
     new = new or NewSession()
+    _check_context(new.context)
     if new.agent_type not in gateway.settings.agents:
         raise Refused("unknown_agent")
-    mine = await gateway.bus.sessions.of_user(who.sub, limit=1_000)
+    mine, _ = await gateway.bus.sessions.of_user(who.sub, limit=1_000)
     session_id = uuid5(_IDEMPOTENCY, f"{who.sub}\0{idempotency_key}").hex if idempotency_key else None
     open_ones = [session for session in mine if session.status == "open" and session.session_id != session_id]
     if len(open_ones) >= gateway.settings.sessions_per_user:
@@ -98,17 +100,12 @@ async def create(
 async def list_own(
     request: Request,
     who: CallerDep,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    cursor: Annotated[str | None, Query(max_length=128)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> SessionPage:
     """The caller's sessions, newest first."""
-    try:
-        before = float(cursor) if cursor else None
-    except ValueError as error:
-        raise BadRequest("bad_message", "cursor: not one of ours") from error
-    sessions = await of(request).bus.sessions.of_user(who.sub, before=before, limit=limit)
-    full = len(sessions) == limit
-    return SessionPage(sessions=sessions, next=repr(sessions[-1].created_at.timestamp()) if full else None)
+    sessions, last = await of(request).bus.sessions.of_user(who.sub, after=_place(cursor), limit=limit)
+    return SessionPage(sessions=sessions, next=f"{last.created_s!r}:{last.session_id}" if last else None)
 
 
 @router.get("/{session_id}")
@@ -128,7 +125,10 @@ async def end(request: Request, session: SessionDep) -> None:
 async def send(
     request: Request, response: Response, session: SessionDep, message: NewMessage, *, wait: bool = False
 ) -> MessageAnswer:
-    """Sends a text. With `wait=true` the answer holds the response; after 30 s it is the ack alone, status 202."""
+    """Sends a text. With `wait=true` the answer holds the response; after 30 s it is the ack alone, status 202.
+
+    The ack alone comes also when the gateway is told to stop.
+    """
     gateway = of(request)
     async with following(gateway.bus, gateway.hub, session.session_id, session.position) as follower:
         accepted = await gateway.bus.inbox.submit(
@@ -140,7 +140,7 @@ async def send(
         if accepted.repeated:
             follower.rewind(session.position.model_copy(update={"seq": accepted.seq - 1}))
         try:
-            async with asyncio.timeout(gateway.settings.wait_s):
+            async with gateway.drain.patience(gateway.settings.wait_s):
                 answer.response = await _response(follower, accepted.seq)
                 response.status_code = 200
         except TimeoutError:
@@ -158,5 +158,34 @@ async def _response(follower: Follower, seq: int) -> dict[str, Any] | None:
             event = orjson.loads(item.body)
             if item.seq == seq:
                 turn = event.get("turn")
-            elif turn is not None and event.get("turn") == turn and event["type"] in _ENDS_OF_A_TURN:
+            elif turn is not None and event.get("turn") == turn and _ends_turn(event):
                 return {"type": event["type"], **event["data"]}
+
+
+def _ends_turn(event: dict[str, Any]) -> bool:
+    """A sentence that can't be spoken is an error, but the answer goes on."""
+    if event["type"] == "error":
+        return bool(event["data"]["code"] != "tts_failed")
+    return event["type"] in {"response", "interrupted"}
+
+
+def _check_context(context: dict[str, JsonValue]) -> None:
+    try:
+        size = len(orjson.dumps(context))
+    except orjson.JSONEncodeError as error:  # lone surrogates, integers of more than 64 bits, too many levels
+        raise BadRequest("bad_message", f"context: {error}") from error
+    if size > _CONTEXT_MAX:
+        raise BadRequest("message_too_big", f"The context is larger than {_CONTEXT_MAX} bytes.")
+
+
+def _place(cursor: str | None) -> Place | None:
+    if not cursor:
+        return None
+    created_s, _, session_id = cursor.partition(":")
+    try:
+        seconds = float(created_s)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise BadRequest("bad_query", "cursor: not one of ours")
+    return Place(seconds, session_id)

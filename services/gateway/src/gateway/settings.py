@@ -23,7 +23,7 @@ class GatewaySettings(ServiceSettings):
     dev_mode: bool = False  # without a token one is the user `developer`; sessions named in a path are created
 
     agents: Annotated[tuple[str, ...], NoDecode] = ("personal",)  # the agent types one can switch to
-    message_max: int = Field(default=65_536, ge=1_024)  # bytes of a message or an audio frame
+    message_max: int = Field(default=65_536, ge=1_024)  # bytes of a message, an audio frame or a request's body
     connections_per_session: int = Field(default=16, ge=1)  # on this gateway
     sessions_per_user: int = Field(default=100, ge=1)
     ping_interval_s: float = Field(default=30.0, gt=0)

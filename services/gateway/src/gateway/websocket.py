@@ -101,10 +101,11 @@ async def _session(gateway: Gateway, session_id: str, caller: Caller) -> Session
 
 
 async def _serve(gateway: Gateway, socket: WebSocket, session: Session, caller: Caller, query: JoinQuery) -> None:
-    position = query.position(session)
+    asked = query.position(session)
+    start = asked or session.position  # what happened since the session was looked at is not missed
     queue_max = gateway.settings.queue_max
     with gateway.drain.client(), metrics.connections.track_inprogress():
-        async with following(gateway.bus, gateway.hub, session.session_id, position, queue_max=queue_max) as follower:
+        async with following(gateway.bus, gateway.hub, session.session_id, start, queue_max=queue_max) as follower:
             connection = Connection(
                 socket,
                 gateway.bus,
@@ -114,7 +115,7 @@ async def _serve(gateway: Gateway, socket: WebSocket, session: Session, caller: 
                 settings=gateway.settings,
                 authenticator=gateway.authenticator,
                 audio=query.audio,
-                asked=position,
+                asked=asked,
                 drain=gateway.drain,
             )
             await connection.run()

@@ -1,8 +1,9 @@
 """Opens, shows and ends sessions."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import orjson
@@ -21,6 +22,13 @@ from voicebus.contract.sessions import NewSession, Session
 SESSION_FIELDS = tuple(
     "sid owner members agent mode status context created_ms ttl_ms turn active_turn epoch seq n".split()  # noqa: SIM905 - shorter
 )
+
+
+class Place(NamedTuple):
+    """Where a session stands in its owner's list, which is in this order, newest first."""
+
+    created_s: float  # since 1970
+    session_id: str
 
 
 class Sessions:
@@ -86,18 +94,25 @@ class Sessions:
             raise Refused("session_not_found")
         return session_of(values)
 
-    async def of_user(self, sub: str, *, before: float | None = None, limit: int = 50) -> list[Session]:
-        """The user's sessions, newest first; `before` is the creation time (seconds) of the last one seen."""
-        upper = "+inf" if before is None else f"({before!r}"
-        names = await self._calls.command(
-            "ZRANGE", self._keys.user_sessions(sub), upper, "-inf", "BYSCORE", "REV", "LIMIT", 0, limit
+    async def of_user(
+        self, sub: str, *, after: Place | None = None, limit: int = 50
+    ) -> tuple[list[Session], Place | None]:
+        """A page of the user's sessions, newest first, and the place after which the next page goes on, if any.
+
+        A page may be shorter than `limit`, or empty, where sessions are gone.
+        """
+        newest = "+inf" if after is None else repr(after.created_s)
+        flat = await self._calls.command(
+            "ZRANGE", self._keys.user_sessions(sub), newest, "-inf", "BYSCORE", "REV", "WITHSCORES"
         )
-        found = []
-        for name in names:
-            values = await self._calls.command("HMGET", self._keys.of(name.decode()).session, *SESSION_FIELDS)
-            if values[0] is not None:
-                found.append(session_of(values))
-        return found
+        places = [Place(float(score), name.decode()) for name, score in zip(flat[::2], flat[1::2], strict=True)]
+        rest = [place for place in places if after is None or place < after]
+        page = rest[:limit]
+        replies = await asyncio.gather(
+            *(self._calls.start("HMGET", self._keys.of(place.session_id).session, *SESSION_FIELDS) for place in page)
+        )
+        sessions = [session_of(values) for values in replies if values[0] is not None]
+        return sessions, page[-1] if len(rest) > limit else None
 
     async def history(self, session_id: str) -> list[bytes]:
         """The conversation's entries as the agent wrote them, one per turn, oldest first."""
