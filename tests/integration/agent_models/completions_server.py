@@ -16,6 +16,15 @@ from starlette.routing import Route
 
 from voicebus.chassis.health import QuietServer
 
+MALFORMED = {  # what these models answer first
+    "odd-choices": ("text/event-stream", 'data: {"choices": "x"}\n\n'),
+    "odd-choice": ("text/event-stream", 'data: {"choices": [{"index": 0, "delta": "x"}]}\n\n'),
+    "no-choices": ("text/event-stream", 'data: {"choices": null}\n\n'),
+    "odd-chunk": ("text/event-stream", "data: [1, 2]\n\n"),
+    "no-json": ("text/event-stream", "data: {hello\n\n"),
+    "html": ("text/html", "<html>Bad gateway</html>"),
+}
+
 
 @dataclass
 class CompletionsServer:
@@ -41,6 +50,9 @@ class CompletionsServer:
                 return JSONResponse({"error": {"message": "slow down"}}, 429, headers={"retry-after": "0"})
             case "cut" if asked == 1:
                 return StreamingResponse(_chunks(_text("Half of an"), end=False), media_type="text/event-stream")
+        if asked == 1 and body["model"] in MALFORMED:
+            media_type, content = MALFORMED[body["model"]]
+            return Response(content, media_type=media_type)
         last = body["messages"][-1]
         if last["role"] == "tool":
             deltas = _text("It is ", last["content"], ".")

@@ -1,14 +1,16 @@
 """Models by their name in the configuration; `openai:` with a base URL speaks to any compatible server."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from integration.agent_models.completions_server import completions_server
+from integration.agent_models.completions_server import MALFORMED, completions_server
 from integration.agent_tools.harness import stdio, toolset
 from integration.agent_worker.stage import agent_of, converse, seen
 from pydantic_ai.direct import model_request_stream
 from pydantic_ai.messages import ModelRequest
 from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.tools import ToolDefinition
 
 from agent_worker.models.ask import ModelFailed, ask
@@ -87,7 +89,28 @@ async def failure(name: str, base_url: str) -> ModelFailed:
     return failed.value
 
 
-@pytest.mark.parametrize("name", ["local", "busy", "cut"])
+@pytest.mark.parametrize("name", MALFORMED)
+async def test_a_malformed_response_is_a_failure_that_may_pass(name: str) -> None:
+    async with completions_server() as server:
+        assert (await failure(f"openai:{name}", server.base_url)).retryable
+
+
+async def test_an_error_in_a_built_in_model_is_told_as_it_is() -> None:
+    async def respond(*_: object) -> AsyncIterator[str]:
+        yield "So "
+        raise KeyError("ours")
+
+    with pytest.raises(KeyError, match="ours"):
+        await ask(
+            FunctionModel(stream_function=respond, model_name="rules"),
+            QUESTION,
+            ModelRequestParameters(),
+            {},
+            lambda _: None,
+        )
+
+
+@pytest.mark.parametrize("name", ["local", "busy", "cut", "odd-choices", "html"])
 async def test_a_whole_turn_with_a_compatible_server_and_a_tool(bus: Bus, tmp_path: Path, name: str) -> None:
     talk = await converse(bus)
     async with (

@@ -17,6 +17,7 @@ from agent_worker.tools.toolset import Toolset, open_toolset
 HERE = Path(__file__).parent
 TOOL_SERVER = str(HERE / "tool_server.py")
 LEGACY_SERVER = str(HERE / "legacy_server.py")
+ODD_SERVER = str(HERE / "odd_server.py")
 DEADLINE_S = 20.0
 
 

@@ -6,9 +6,11 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
 import structlog
 from integration.agent_tools.harness import (
     LEGACY_SERVER,
+    ODD_SERVER,
     call,
     eventually,
     lines,
@@ -98,6 +100,21 @@ async def test_a_server_of_the_handshake_era_works_and_its_noise_on_stdout_does_
         assert (await call(tools, "count")).content == "call 1"
         await eventually(lambda: "late" in [definition.name for definition in tools.definitions()])
         assert (await call(tools, "late")).content == "call 2"
+
+
+@pytest.mark.parametrize("version", ["2024-11-05", "2025-11-25"])
+async def test_tools_that_are_none_are_dropped_by_name_and_the_others_work(tmp_path: Path, version: str) -> None:
+    odd = StdioServer(name="odd", command=sys.executable, args=(ODD_SERVER, version, str(tmp_path)))
+    with structlog.testing.capture_logs() as entries:
+        async with toolset(odd) as tools:
+            assert [definition.name for definition in tools.definitions()] == ["first", "last"]
+            assert (await call(tools, "first")).content == "first works"
+            assert (await call(tools, "last")).content == "last works"
+            assert tools.status()[0].up
+    assert lines(tmp_path / "starts") == ["started"]
+    dropped = {entry["tool"]: entry["error"] for entry in entries if entry["event"] == "mcp_tool_dropped"}
+    assert dropped.keys() == {"empty", "nullable", "numbered", "bare", ""}
+    assert dropped["empty"].endswith("inputSchema.type: Field required")
 
 
 async def test_a_server_that_hangs_is_started_anew_once_a_call_timed_out(tmp_path: Path) -> None:

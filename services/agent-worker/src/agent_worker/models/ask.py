@@ -14,6 +14,7 @@ from pydantic_ai.exceptions import (
     ModelHTTPError,
     ModelQuotaExceededError,
     ModelRequestRejectedError,
+    UserError,
 )
 from pydantic_ai.messages import (
     ModelMessage,
@@ -28,6 +29,8 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
+
+from agent_worker.models.choose import BUILT_IN
 
 _REFUSED: Final = range(400, 500)
 _AGAIN: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
@@ -57,11 +60,12 @@ async def ask(
     Cancelling this ends the request.
 
     Raises:
-        ModelFailed: there is none.
+        ModelFailed: there is none. Whatever else a built-in model raises is an error in it, and comes as it is.
     """
+    asked = _alternating(messages)
     try:
         async with model_request_stream(
-            model, _alternating(messages), model_settings=settings, model_request_parameters=parameters
+            model, asked, model_settings=settings, model_request_parameters=parameters
         ) as stream:
             async for event in stream:
                 match event:
@@ -72,6 +76,12 @@ async def ask(
             response = stream.get()
     except AgentRunError as error:
         raise _failure(error) from error
+    except Exception as error:
+        if model.model_name in BUILT_IN:
+            raise
+        # A library trips over a malformed response in any way: AttributeError, TypeError, ValidationError …
+        retryable = not isinstance(error, UserError)  # the configuration's fault
+        raise ModelFailed(f"{type(error).__name__}: {error}", retryable=retryable) from error
     if response.state == "incomplete":
         raise ModelFailed("the stream ended in the middle of the response", retryable=True)
     if not response.tool_calls and not response.text:

@@ -14,7 +14,7 @@ from agent_worker.models.echo import InstantModel
 from agent_worker.models.rules.model import explain, rules_model
 
 Explain = Callable[[Sequence[ModelMessage], Sequence[ToolDefinition]], tuple[str, float]]
-_BUILT_IN: Final = {"rules", "instant"}
+BUILT_IN: Final = {"rules", "instant"}
 _NO_KEY = "not-needed"  # the client insists on one, servers of one's own don't
 
 
@@ -56,7 +56,7 @@ def explainer(model: Model) -> Explain | None:
 
 def patience(model: Model, *, first_token_s: float, response_s: float) -> ModelSettings:
     """How long to wait for a response's first token and its end. A model that is built in has nobody to wait for."""
-    if model.model_name in _BUILT_IN:
+    if model.model_name in BUILT_IN:
         return ModelSettings()
     return ModelSettings(first_event_timeout=first_token_s, request_timeout=response_s)
 

@@ -29,7 +29,8 @@ from structlog.typing import FilteringBoundLogger
 
 from agent_worker import metrics
 from agent_worker.tools.config import HttpServer, ServerConfig
-from agent_worker.tools.streams import Streams, watched
+from agent_worker.tools.listing import drop_bad_tools
+from agent_worker.tools.streams import Message, Streams, watched
 from agent_worker.tools.transport_http import Trouble, http_streams, trouble
 from agent_worker.tools.transport_stdio import stdio_streams
 
@@ -62,6 +63,7 @@ class _Link:
 
     client: Client
     wake: asyncio.Event  # the owner should look: the connection ended, is doubted, or the tools changed
+    version: str = ""  # of the protocol, once it is negotiated
     ended: bool = False
     calls: int = 0  # in flight
 
@@ -89,6 +91,7 @@ class ToolServer:
         self.listings = 0  # how often the tools were listed
         self.last_error: str | None = None
         self.tried = asyncio.Event()  # the first attempt to connect and list has succeeded or failed
+        self._bad_tools: dict[str, str] = {}  # what is wrong with those that the server lists and nobody gets
         self._link: _Link | None = None
         self._listed = asyncio.Event()  # a new one after each listing
         self._log: FilteringBoundLogger = structlog.get_logger().bind(mcp_server=config.name)
@@ -159,9 +162,13 @@ class ToolServer:
         """One connection, from its start to its end, which always comes as an exception."""
         wake = asyncio.Event()
 
-        async def on_message(message: IncomingMessage) -> None:
+        async def on_notification(message: IncomingMessage) -> None:
             if isinstance(message, ToolListChangedNotification):
                 wake.set()
+
+        def on_message(message: Message) -> None:
+            if link.version:
+                drop_bad_tools(message, link.version, self._bad_tool)
 
         def on_end() -> None:
             link.ended = True
@@ -170,13 +177,14 @@ class ToolServer:
             wake.set()
 
         client = Client(
-            watched(self._transport(), on_end),
-            message_handler=on_message,
+            watched(self._transport(), on_message, on_end),
+            message_handler=on_notification,
             client_info=_CLIENT_INFO,
             cache=None,
         )
         link = _Link(client, wake)
         async with asyncio.timeout(self.config.voicebus.connect_timeout_s) as starting, client:
+            link.version = client.protocol_version
             await self._list(link)
             starting.reschedule(None)
             try:
@@ -226,6 +234,11 @@ class ToolServer:
         self._link, self.last_error = None, reason
         metrics.tool_server_up.labels(self.config.name).set(0)
         self.tried.set()
+
+    def _bad_tool(self, name: str, fault: str) -> None:
+        if self._bad_tools.get(name) != fault:
+            self._log.warning("mcp_tool_dropped", tool=name, error=fault)
+        self._bad_tools[name] = fault
 
     async def _list(self, link: _Link) -> None:
         """Fetch the tools and announce them.

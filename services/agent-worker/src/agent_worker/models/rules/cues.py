@@ -125,8 +125,15 @@ def _same(said: Sequence[str], name: Sequence[str]) -> float:
     worst = 1.0
     for left, right in zip(said, name, strict=True):
         if left != right:
-            worst = min(worst, RELATIVE if related(left, right) else MISHEARD if misheard(left, right) else 0.0)
+            worst = min(worst, _form(left, right))
+        if not worst:
+            break
     return worst
+
+
+@lru_cache(maxsize=65_536)
+def _form(said: str, meant: str) -> float:
+    return RELATIVE if related(said, meant) else MISHEARD if misheard(said, meant) else 0.0
 
 
 @lru_cache(maxsize=8_192)

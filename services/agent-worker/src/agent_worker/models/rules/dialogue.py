@@ -14,8 +14,8 @@ from agent_worker.models.rules.places import QUESTIONS
 from agent_worker.models.rules.profile import Profile
 from agent_worker.models.rules.questions import correction_for, question_for
 from agent_worker.models.rules.replies import EXACT, answered
-from agent_worker.models.rules.requests import continued, requests_in
-from agent_worker.models.rules.routing import Route, Router
+from agent_worker.models.rules.requests import continued, requests_in, too_long
+from agent_worker.models.rules.routing import Route, router_for
 from agent_worker.models.rules.schema import Path
 from agent_worker.models.rules.sentence import Sentence
 from agent_worker.models.rules.smalltalk import offer, reply_for, smalltalk_kind
@@ -68,11 +68,13 @@ def plan_for(turns: Sequence[Turn], profiles: Sequence[Profile], name: str = "")
 class _Conversation:
     def __init__(self, profiles: Sequence[Profile], name: str) -> None:
         self._profiles = profiles
-        self._router = Router(profiles)
+        self._router = router_for(tuple(profiles))
         self._name = name
 
     def plan(self, turns: Sequence[Turn], depth: int) -> Plan:
         turn, before = turns[-1], turns[:-1]
+        if too_long(turn.text):
+            return Plan("help", 0.0, say="That was too long for me. Please say it in fewer words.")
         if not plain(turn.text):
             return Plan("help", 0.0, say="Sorry, I didn't catch that.")
         asked = self._open_question(before, depth)

@@ -12,6 +12,7 @@ SYNONYM: Final = 0.8
 RELATIVE: Final = 0.75  # of the same family: remind and reminder
 MISHEARD: Final = 0.65
 HINT: Final = 0.45  # "where" and a place
+MOST_EDITS: Final = 2  # by which a misheard word that sounds otherwise differs
 
 _SUFFIXES: Final = word_set(
     "abl al ali ally anc ant er ation cation enc ent ibl ic ion ist iv li ment nes or r s sion t tion ur"
@@ -45,6 +46,7 @@ _SOUNDS: Final = [
 ]
 
 
+@lru_cache(maxsize=65_536)
 def opposite(left: str, right: str) -> bool:
     """Whether two stems mean the opposite: those that are listed, and words that differ by un-, de- or dis-."""
     short, long = sorted((left, right), key=len)
@@ -84,8 +86,8 @@ def misheard(said: str, meant: str) -> bool:
     if min(len(said), len(meant)) < 3 or not (said.isalpha() and meant.isalpha()):
         return False
     longer = max(len(said), len(meant))
-    if abs(len(said) - len(meant)) <= 2 and longer >= 5 and said[0] == meant[0]:
-        allowed = 1 if longer < 8 else 2
+    if abs(len(said) - len(meant)) <= MOST_EDITS and longer >= 5 and said[0] == meant[0]:
+        allowed = 1 if longer < 8 else MOST_EDITS
         if _edits(said, meant, allowed) <= allowed:
             return True
     return longer >= 4 and len(sound(said)) >= 3 and sound(said) == sound(meant)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Final
 
 from agent_worker.models.rules.filling import Filling
@@ -81,7 +80,7 @@ class Match:
     def _deed_factor(self) -> float:
         """Below 1 if the sentence asks for another kind of deed than the tool does, or for the opposite."""
         own = self.profile.name_stems
-        opposed = any(opposite(said, one) for said in self.sentence.stems if said not in own for one in own)
+        opposed = any(opposite(said, one) for said in set(self.sentence.stems).difference(own) for one in own)
         wanted, does = asked_deed(self.sentence), self.profile.deed
         first = first_that_matters(self.sentence)
         verb = stem(self.profile.title.partition(" ")[0])
@@ -125,10 +124,11 @@ class Match:
         given = {
             one for parameter in self.profile.parameters if parameter.path in paths for one in parameter.name_stems
         }
+        said_stems = set(self.sentence.stems)
         said = found = 0.0
         for one in self.profile.name_stems:
             weight = self.heard.vocabulary.rarity(one) * weakness(one) * (0.5 if one in PARTICLES else 1.0)
-            alike = max((likeness(other, one) for other in self.sentence.stems), default=0.0)
+            alike = max((likeness(other, one) for other in said_stems), default=0.0)
             said, found = said + weight, found + weight * max(alike, 0.9 * (one in given))
         return found / said if said else 0.0
 
@@ -142,18 +142,17 @@ def match(heard: Heard, profile: Profile) -> Match:
         if particle:
             hits[at] = (1.0, 1.0)
         if word.quote or word.norm in STOP_WORDS or (word.norm in _SIGNS and not profile.computes):
-            hint = max((weights.get(term, 0.0) for term in HINTS.get(word.norm, ())), default=0.0)
+            hints = HINTS.get(word.norm)
+            hint = max(weights.get(term, 0.0) for term in hints) if hints else 0.0
             if hint and not particle:
                 hits[at] = (HINT * hint, HINT)
             continue
-        best = max(
-            ((alike * weights[term], alike) for term, alike in heard.alike[at].items() if term in weights), default=None
-        )
+        found = [(alike * weights[term], alike) for term, alike in heard.alike[at].items() if term in weights]
+        best = max(found) if found else None
         if best and (best[0] == NAME or at not in heard.sentence.values):
             hits[at] = (best[0] * _NOUN, best[1]) if _is_noun(heard.sentence, at, profile) else best
-    for at, (left, right) in enumerate(pairwise(heard.sentence.norms)):
-        joined = stem(left + right)  # "check out" for checkout
-        if joined != stem(left) and (worth := weights.get(joined)):
+    for at, joined in heard.joined:
+        if worth := weights.get(joined):
             hits[at] = hits[at + 1] = (worth, 1.0)
     return Match(heard, profile, hits)
 

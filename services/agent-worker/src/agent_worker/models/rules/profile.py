@@ -27,9 +27,9 @@ class Tool(Protocol):
     parameters_json_schema: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Profile:
-    """A tool, prepared for matching."""
+    """A tool, prepared for matching; there is one for all tools that are alike."""
 
     name: str
     title: str  # the name as words: "create issue"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from agent_worker.models.rules.arguments import fill
@@ -18,6 +19,7 @@ _EVIDENCE: Final = 0.3  # of the best word; less is no reason to look at a tool
 _NEAR: Final = 0.3  # a tool that may have been meant
 _MARGIN: Final = 0.03  # between two tools, below which neither is called if it does something
 _SHORTLIST: Final = 5  # tools whose arguments are looked for
+_MAX_KEPT: Final = 512  # sentences that a router keeps the routes of
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,20 @@ class Router:
 
     def __init__(self, profiles: Sequence[Profile]) -> None:
         self.profiles = profiles
-        self._vocabulary = Vocabulary(profiles)
+        self.vocabulary = Vocabulary(profiles)
         self._known: dict[tuple[str, datetime], Route] = {}
 
     def route(self, text: str, now: datetime) -> Route:
         """As the function of this name."""
         found = self._known.get((text, now))
         if found is None:
+            if len(self._known) >= _MAX_KEPT:
+                self._known.clear()
             found = self._known[text, now] = self._routed(Sentence(text, now))
         return found
 
     def _routed(self, sentence: Sentence) -> Route:
-        heard = Heard(sentence, self._vocabulary)
+        heard = Heard(sentence, self.vocabulary)
         matches = [one for profile in self.profiles if (one := match(heard, profile)).evidence >= _EVIDENCE]
         ranked = sorted(matches, key=lambda one: -one.score())[:_SHORTLIST]
         candidates = sorted(map(_candidate, ranked), key=lambda candidate: -candidate.confidence)
@@ -75,6 +79,12 @@ class Router:
             return best
         near = tuple(one.profile for one in candidates if one.profile and one.confidence >= _NEAR)
         return Route(None, confidence=min(best.confidence, CONFIDENT), near=near)
+
+
+@lru_cache(maxsize=8)
+def router_for(profiles: tuple[Profile, ...]) -> Router:
+    """The router of these tools: a turn asks the model several times, and each time looks back at earlier turns."""
+    return Router(profiles)
 
 
 def _tied(candidates: Sequence[Route]) -> bool:
