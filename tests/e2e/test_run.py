@@ -15,24 +15,31 @@ async def run(data: Path) -> Process:
     )
 
 
+async def told_to_stop(process: Process) -> str:
+    """What it says until it has ended, with all that it started: they hold its output open."""
+    process.terminate()
+    async with asyncio.timeout(30):
+        output, _ = await process.communicate()
+    return output.decode()
+
+
 async def test_a_second_stack_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     first = await run(tmp_path)
-    try:
-        assert first.stdout is not None
-        async with asyncio.timeout(30):
-            await first.stdout.readline()  # a process was started
-            second = await run(tmp_path)
-            output, _ = await second.communicate()
-        assert second.returncode == 1
-        assert output.decode() == (
-            f"run: another stack runs in {tmp_path}; stop it, or name another folder with --data\n"
-        )
-    finally:
-        first.terminate()
-        await first.communicate()
-    third = await run(tmp_path)
-    assert third.stdout is not None
-    line = await third.stdout.readline()
-    third.terminate()
-    await third.communicate()
-    assert b"started" in line
+    assert first.stdout is not None
+    await first.stdout.readline()  # a process was started
+    second = await run(tmp_path)
+    output, _ = await second.communicate()
+    assert second.returncode == 1
+    assert output.decode() == f"run: another stack runs in {tmp_path}; stop it, or name another folder with --data\n"
+    assert "Traceback" not in await told_to_stop(first)
+
+
+async def test_told_to_stop_while_it_starts_it_leaves_nothing_behind(tmp_path: Path) -> None:
+    process = await run(tmp_path)
+    assert process.stdout is not None
+    assert b" started" in await process.stdout.readline()
+    assert "Traceback" not in await told_to_stop(process)
+    again = await run(tmp_path)
+    assert again.stdout is not None
+    assert b" started" in await again.stdout.readline()  # the folder is free
+    await told_to_stop(again)
