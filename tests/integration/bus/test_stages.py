@@ -12,6 +12,7 @@ from voicebus.bus.items import SpeechItem
 from voicebus.bus.settings import BusSettings
 from voicebus.bus.stages import Lease, Stages
 from voicebus.contract import events
+from voicebus.contract.audio import AudioSpec
 from voicebus.contract.errors import LeaseLost, TurnCancelled
 from voicebus.contract.mail import Sentence, UserTurn
 from voicebus.contract.positions import Position
@@ -71,8 +72,13 @@ async def a_speaker(bus: Bus, session_id: str) -> Lease:
 
 async def calls_of_scripts(bus: Bus) -> int:
     """How many scripts Redis has run."""
+    return await calls_of("evalsha", bus)
+
+
+async def calls_of(command: str, bus: Bus) -> int:
+    """How often Redis has run this command."""
     stats = (await bus.calls.command("INFO", "commandstats")).decode()
-    return int(stats.partition("cmdstat_evalsha:calls=")[2].partition(",")[0])
+    return int(stats.partition(f"cmdstat_{command}:calls=")[2].partition(",")[0])
 
 
 async def test_only_one_worker_gets_the_lease(bus: Bus) -> None:
@@ -271,6 +277,73 @@ async def test_a_lone_sentence_comes_along_with_the_wake_up_and_is_given_once(bu
         assert delivery is not None
         assert (delivery.mail, delivery.attempt) == (third, 1)  # counted by the script that brought it
         assert await calls_of_scripts(bus) == calls_before + 1  # what came for another lease is not taken
+
+
+async def test_a_lone_turn_comes_along_with_all_that_the_agent_needs(bus: Bus) -> None:
+    session_id = await open_session(bus, "hello")
+    agent, heard = await a_lease(bus, session_id), Heard()
+    delivery = await agent.next()
+    assert delivery is not None
+    await agent.emit(Emission(1).history(b'{"turn":1}', keep=50).answered(1).cursor(delivery.id))
+    async with bus.subscriptions.listening(bus.keys.worker(bus.keys.partition(session_id), "w1"), heard):
+        await bus.inbox.submit(session_id, "and again", agent_type="personal")
+        [brought] = await heard.words(1)
+        agent.bring(brought.split(b"|", 2)[2])
+        calls_before = await calls_of_scripts(bus)
+        given = await agent.next()
+        assert await calls_of_scripts(bus) == calls_before
+        await agent.hand_over()
+        asked = await (await a_lease(bus, session_id)).next()
+        assert given is not None
+        assert asked is not None
+        assert isinstance(given.mail, UserTurn)
+        assert (given.mail.content, given.history) == ("and again", [b'{"turn":1}'])
+        assert replace(given, attempt=2) == asked
+
+
+async def test_a_turn_with_a_very_long_history_is_asked_for(bus: Bus) -> None:
+    session_id = await open_session(bus, "hello")
+    agent, heard = await a_lease(bus, session_id), Heard()
+    delivery = await agent.next()
+    assert delivery is not None
+    await agent.emit(Emission(1).history(bytes(300_000), keep=50).answered(1).cursor(delivery.id))
+    async with bus.subscriptions.listening(bus.keys.worker(bus.keys.partition(session_id), "w1"), heard):
+        await bus.inbox.submit(session_id, "and again", agent_type="personal")
+        assert await heard.words(1) == [b"wake|%s|" % session_id.encode()]
+        given = await agent.next()
+        assert given is not None
+        assert given.attempt == 1
+
+
+async def test_a_stop_brings_the_last_mails_for_who_has_read_the_rest(bus: Bus) -> None:
+    session_id = await open_session(bus)
+    await bus.inbox.audio_start(session_id, "c1", "m1", AudioSpec(format="pcm16"), 0)
+    heard = Heard()
+    async with bus.subscriptions.listening(bus.keys.worker(bus.keys.partition(session_id), "s1"), heard):
+        lease = await bus.stages("stt", "s1").lease(session_id)
+        assert lease is not None
+        for offset in range(0, 800, 100):
+            await bus.inbox.audio(session_id, "c1", "m1", offset, bytes(100))
+        await bus.inbox.audio_stop(session_id, "c1", "m1")
+        all_mail = await lease.mail_after("0-0")
+        [brought] = await heard.words(1)
+        tail = brought.removeprefix(b"tail|%s|" % session_id.encode())
+
+        async def read(after: int, *, woken: bool = False) -> tuple[int, bool]:
+            """How many mails come behind the one at this index, and whether Redis was asked."""
+            lease.bring_tail(tail)
+            if woken:
+                lease.woken()
+            calls_before = await calls_of("xrange", bus)
+            mails = await lease.mail_after(all_mail[after][0])
+            assert mails == all_mail[after + 1 :]
+            return len(mails), await calls_of("xrange", bus) > calls_before
+
+        assert len(all_mail) == 10
+        assert await read(8) == (1, False)
+        assert await read(6) == (3, False)
+        assert await read(5) == (4, True)  # the mail behind it did not come along
+        assert await read(8, woken=True) == (1, True)
 
 
 async def test_after_an_interruption_nothing_of_the_turn_is_accepted_or_kept(bus: Bus) -> None:

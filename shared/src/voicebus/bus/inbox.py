@@ -68,7 +68,7 @@ class Inbox:
         word, values = accepted(
             await self._calls.script(
                 "submit",
-                (k.session, k.log, k.mail("agent"), k.ready("agent"), k.seen, k.deadlines),
+                (k.session, k.log, k.mail("agent"), k.ready("agent"), k.seen, k.deadlines, k.journal, k.history),
                 *self._head(),
                 message_id,
                 digest("text", content),

@@ -25,12 +25,19 @@ ScriptName = Literal[
 ]
 SCRIPTS: tuple[ScriptName, ...] = get_args(ScriptName)
 
+# What is read of a session at once, in this order; the scripts know the list, too.
+SESSION_FIELDS = tuple(
+    "sid owner members agent mode status context created_ms ttl_ms turn active_turn epoch seq n".split()  # noqa: SIM905 - shorter
+)
+
 
 @cache
 def source(name: ScriptName) -> str:
     """The script's text, with the prelude that all share."""
     folder = files("voicebus.bus") / "lua"
-    return (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
+    fields = ", ".join(f"'{field}'" for field in SESSION_FIELDS)
+    constants = f"local SESSION_FIELDS = {{ {fields} }}\n"
+    return constants + (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
 
 
 @cache

@@ -10,6 +10,7 @@ import orjson
 
 from voicebus.bus.calls import Calls
 from voicebus.bus.replies import accepted
+from voicebus.bus.scripts import SESSION_FIELDS
 from voicebus.bus.settings import BusSettings
 from voicebus.bus.wire import Arg
 from voicebus.contract.codec import event_body
@@ -18,10 +19,6 @@ from voicebus.contract.events import SessionEnd, SessionEndData, SessionStart, S
 from voicebus.contract.keys import STAGES, Keys
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession, Session
-
-SESSION_FIELDS = tuple(
-    "sid owner members agent mode status context created_ms ttl_ms turn active_turn epoch seq n".split()  # noqa: SIM905 - shorter
-)
 
 
 class Place(NamedTuple):
@@ -158,9 +155,7 @@ class Sessions:
 
 def session_of(values: Sequence[Any]) -> Session:
     """The session in the values of `SESSION_FIELDS`."""
-    raw = {
-        name: value.decode() if value is not None else "" for name, value in zip(SESSION_FIELDS, values, strict=True)
-    }
+    raw = {name: value.decode() if value else "" for name, value in zip(SESSION_FIELDS, values, strict=True)}
     return Session(
         session_id=raw["sid"],
         owner=raw["owner"],

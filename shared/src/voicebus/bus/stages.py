@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
+import msgpack
+
 from voicebus.bus.calls import Calls
 from voicebus.bus.emission import Emission
 from voicebus.bus.replies import owned
-from voicebus.bus.sessions import SESSION_FIELDS, session_of
+from voicebus.bus.sessions import session_of
 from voicebus.bus.settings import BusSettings
 from voicebus.contract.codec import event_body, load_mail
 from voicebus.contract.errors import BusUnavailable, LeaseLost, TurnCancelled
@@ -66,6 +68,7 @@ class Lease:
         self._given_up = event_body(Error(session_id=session_id, data=given_up))
         self.more = True  # whether mail was behind the cursor at the last write; what comes later wakes the owner
         self._brought: Delivery | None = None  # came along with a wake-up
+        self._tail: list[tuple[bytes, list[bytes]]] = []  # the same, for a stage that reads ahead
         self._given = "0-0"  # the mail that `next` gave last
         self._number = 0
         self._doubtful = False  # whether a write got no answer: then its number may be used or not
@@ -97,7 +100,6 @@ class Lease:
                     self.token,
                     settings.attempts_max,
                     self._given_up,
-                    *SESSION_FIELDS,
                 )
             )
             if word == b"mail":
@@ -109,15 +111,32 @@ class Lease:
                 return None
 
     def bring(self, raw: bytes) -> None:
-        """A wake-up came with its mail: `token|id|turn|body`."""
-        token, mail_id, turn, body = raw.split(b"|", 3)
+        """A wake-up came with its mail: the lease's token, `|`, and what `next` would reply as MessagePack."""
+        token, _, reply = raw.partition(b"|")
         if token.decode() == self.token:
-            mail = load_mail({b"t": turn, b"d": body})
-            self._brought = Delivery(mail_id.decode(), mail, attempt=1, cancelled=False, note="")
+            self._brought = _delivery(msgpack.unpackb(reply, raw=True))
+
+    def bring_tail(self, raw: bytes) -> None:
+        """A wake-up came with the mailbox's last entries: the lease's token, `|`, XREVRANGE's reply as MessagePack."""
+        token, _, reply = raw.partition(b"|")
+        if token.decode() == self.token:
+            self._tail = msgpack.unpackb(reply, raw=True)[::-1]
+
+    def woken(self) -> None:
+        """A wake-up came alone: there is more than the entries that came before."""
+        self._tail = []
 
     async def mail_after(self, mail_id: str, *, most: int = 64) -> list[tuple[str, Mail]]:
-        """Mail behind this one, without counting an attempt: for a stage that reads ahead of its cursor."""
-        entries = await self._calls.command("XRANGE", self._keys.mail(self._stage), f"({mail_id}", "+", "COUNT", most)
+        """Mail behind this one, without counting an attempt: for a stage that reads ahead of its cursor.
+
+        Nobody is asked if the last mails came along with a wake-up, and nothing is between them and this one.
+        """
+        tail, self._tail = self._tail, []
+        if tail and _order(tail[0][0].decode()) <= _order(mail_id):
+            entries = [entry for entry in tail if _order(entry[0].decode()) > _order(mail_id)]
+        else:
+            key = self._keys.mail(self._stage)
+            entries = await self._calls.command("XRANGE", key, f"({mail_id}", "+", "COUNT", most)
         return [(entry_id.decode(), load_mail(_fields(flat))) for entry_id, flat in entries]
 
     async def emit(self, *emissions: Emission) -> int:

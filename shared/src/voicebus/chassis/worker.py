@@ -79,14 +79,18 @@ class Worker:
         self._look.set()
 
     def told(self, word: str, session_id: str, more: bytes) -> None:
-        """Word for the owner of the session's stage: `wake`, `mail` with the mail, `cancel:<turn>` or `end`."""
+        """Word for the stage's owner: `wake`, `mail` or `tail` with what waits, `cancel:<turn>` or `end`."""
         held = self._held.get(session_id)
         if held is None:
             return
         if word == "wake":
+            held.lease.woken()
             held.wake()
         elif word == "mail":
             held.lease.bring(more)
+            held.wake()
+        elif word == "tail":
+            held.lease.bring_tail(more)
             held.wake()
         elif word == "end":
             held.lose()

@@ -17,5 +17,5 @@ end
 bytes = string.sub(bytes, expected - offset + 1)
 set('audio.offset', expected + #bytes, 'audio.at', clock())
 keep_alive(KEYS[4])
-mail('stt', KEYS[2], KEYS[3], true, 'k', 'audio', 's', ARGV[4], 'o', expected, 'd', bytes)
+post('stt', KEYS[2], KEYS[3], 'k', 'audio', 's', ARGV[4], 'o', expected, 'd', bytes)
 return { 'ok', expected + #bytes }

@@ -24,10 +24,10 @@ if open ~= ARGV[6] then
   if open ~= '' then
     note('audio.replaced', open, 64)
     local stop = cjson.encode({ kind = 'stop', stream = open, offset = number('audio.offset') })
-    mail('stt', KEYS[2], KEYS[3], false, 'k', 'stop', 'd', stop)
+    mail('stt', KEYS[2], KEYS[3], 'k', 'stop', 'd', stop)
   end
   set('audio.stream', ARGV[6], 'audio.offset', offset, 'audio.spec', ARGV[10])
-  mail('stt', KEYS[2], KEYS[3], false, 'k', 'start', 'd', ARGV[8])
+  mail('stt', KEYS[2], KEYS[3], 'k', 'start', 'd', ARGV[8])
 elseif get('audio.spec') ~= ARGV[10] then
   return { 'conflict', number('seq') }
 elseif offset > number('audio.offset') then

@@ -37,17 +37,7 @@ local function open_turn(stt, user, body)
   local opened = redis.call('HINCRBY', session, 'turn', 1)
   append(log, stt, opened)
   append(log, user, opened)
-  mail('agent', KEYS[5], KEYS[7], false, 'k', 'user', 't', opened, 'd', body)
-end
-
--- A sentence that nothing waits before goes along with the wake-up, counted as an attempt: its worker needs not ask.
-local function mail_sentence(body)
-  local first = get('tts.state') == 'leased' and redis.call('XLEN', KEYS[6]) == 0
-  local id = mail('tts', KEYS[6], KEYS[8], first, 'k', 'sentence', 't', turn, 'r', response, 'd', body)
-  if first then
-    set('tts.tried', id, 'tts.attempts', 1, 'tts.tried_by', get('tts.token'))
-    wake('tts', 'mail', get('tts.token') .. '|' .. id .. '|' .. turn .. '|' .. body)
-  end
+  bring('agent', KEYS[5], KEYS[7], KEYS[9], KEYS[10], 'k', 'user', 't', opened, 'd', body)
 end
 
 -- Speech older than a minute goes; what is gone is remembered, so that it is never a silent hole.
@@ -108,7 +98,7 @@ while i <= #ARGV do
   elseif op == 'note' then
     set(stage .. '.note', arg())
   elseif op == 'sentence' then
-    mail_sentence(arg())
+    bring('tts', KEYS[6], KEYS[8], nil, nil, 'k', 'sentence', 't', turn, 'r', response, 'd', arg())
   elseif op == 'begin' then
     begin_response()
   elseif op == 'journal' then

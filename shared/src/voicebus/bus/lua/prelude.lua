@@ -65,21 +65,6 @@ local function wake(stage, word, more)
   if owner then publish(owner, word .. '|' .. get('sid') .. '|' .. (more or '')) end
 end
 
--- Appends to a mailbox. An idle stage enters the ready set and its doorbell rings; the owner of a leased one is
--- woken, unless `quiet` (audio: its owner polls).
-local function mail(stage, mailbox, ready, quiet, ...)
-  local id = redis.call('XADD', mailbox, '*', ...)
-  local state = get(stage .. '.state') or 'idle'
-  if state == 'idle' then
-    set(stage .. '.state', 'queued')
-    redis.call('ZADD', ready, 0, get('sid'))
-    publish(ready .. ':bell', get('sid'))
-  elseif state == 'leased' and not quiet then
-    wake(stage, 'wake')
-  end
-  return id
-end
-
 -- Whether the token is the one of the last lease, taken in this epoch.
 local function fenced(stage, token)
   return get(stage .. '.token') == token and string.match(token, '%.(%x+)$') == epoch()
@@ -112,6 +97,61 @@ local function note(list, item, keep)
   for old in string.gmatch(get(list) or '', '[^,]+') do items[#items + 1] = old end
   items[#items + 1] = item
   set(list, ',' .. table.concat(items, ',', math.max(1, #items - keep + 1)) .. ',')
+end
+
+-- What a stage's worker gets for the first mail behind its cursor; counts one attempt for each lease and mail.
+-- {id, fields, attempt, cancelled 0/1, note}, for the agent also {open response's id, its first seq, journal, history,
+-- the session's fields}.
+local function delivery(stage, id, fields, journal, history)
+  local turn, token = field(fields, 't') or '0', get(stage .. '.token')
+  if get(stage .. '.tried') ~= id then
+    set(stage .. '.tried', id, stage .. '.attempts', 0, stage .. '.tried_by', '')
+  end
+  if get(stage .. '.tried_by') ~= token then
+    set(stage .. '.tried_by', token)
+    redis.call('HINCRBY', session, stage .. '.attempts', 1)
+  end
+  local attempts, cancelled = number(stage .. '.attempts'), listed('cancelled', turn) and 1 or 0
+  local given = { id, fields, attempts, cancelled, get(stage .. '.note') or '' }
+  if stage ~= 'agent' then return given end
+  set('active_turn', turn)
+  given[6], given[7] = get('response') or '', get('response_from') or ''
+  given[8], given[9] = redis.call('LRANGE', journal, 0, -1), redis.call('LRANGE', history, 0, -1)
+  given[10] = redis.call('HMGET', session, unpack(SESSION_FIELDS))
+  return given
+end
+
+-- Appends to a mailbox. An idle stage enters the ready set and its doorbell rings. Returns the mail's id, and whether
+-- the stage has an owner, who is to be woken unless it polls.
+local function post(stage, mailbox, ready, ...)
+  local id = redis.call('XADD', mailbox, '*', ...)
+  local state = get(stage .. '.state') or 'idle'
+  if state == 'idle' then
+    set(stage .. '.state', 'queued')
+    redis.call('ZADD', ready, 0, get('sid'))
+    publish(ready .. ':bell', get('sid'))
+  end
+  return id, state == 'leased'
+end
+
+-- Appends to a mailbox and sees that somebody reads it.
+local function mail(stage, mailbox, ready, ...)
+  local _, owned = post(stage, mailbox, ready, ...)
+  if owned then wake(stage, 'wake') end
+end
+
+-- As `mail`; a mail that nothing waits before goes along with the wake-up: its worker needs not ask.
+local BROUGHT_MOST = 262144
+local function bring(stage, mailbox, ready, journal, history, ...)
+  local alone = redis.call('XLEN', mailbox) == 0
+  local id, owned = post(stage, mailbox, ready, ...)
+  if not owned then return end
+  local brought = alone and cmsgpack.pack(delivery(stage, id, { ... }, journal, history))
+  if brought and #brought <= BROUGHT_MOST then
+    wake(stage, 'mail', get(stage .. '.token') .. '|' .. brought)
+  else
+    wake(stage, 'wake')
+  end
 end
 
 -- Removes a turn's (or one response's) entries from a stream of sentences or speech.

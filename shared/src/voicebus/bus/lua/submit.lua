@@ -1,5 +1,5 @@
 -- Takes a user's text: opens a turn and mails it to the agent.
--- KEYS: 1 session, 2 log, 3 mail:agent, 4 ready:agent, 5 seen, 6 deadlines
+-- KEYS: 1 session, 2 log, 3 mail:agent, 4 ready:agent, 5 seen, 6 deadlines, 7 journal, 8 history
 -- ARGV: 3 log_max, 4 message id, 5 its digest, 6 most turns that may wait, 7 body of user, 8 the mail
 -- Replies: {'ok', seq, turn} | {'repeated', seq} | {'conflict', seq} | {'full'} | {'gone'} | {'ended'}
 local no = refusal()
@@ -12,6 +12,6 @@ trim_log(KEYS[2], ARGV[3])
 stamp()
 keep_alive(KEYS[6])
 local seq = append(KEYS[2], ARGV[7], turn)
-mail('agent', KEYS[3], KEYS[4], false, 'k', 'user', 't', turn, 'd', ARGV[8])
+bring('agent', KEYS[3], KEYS[4], KEYS[7], KEYS[8], 'k', 'user', 't', turn, 'd', ARGV[8])
 remember(KEYS[5], ARGV[4], ARGV[5], seq)
 return { 'ok', seq, turn }
