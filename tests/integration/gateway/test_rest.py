@@ -16,6 +16,7 @@ from support.wire import wire
 
 from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
+from voicebus.bus.stages import Lease
 from voicebus.contract import events
 
 
@@ -154,18 +155,26 @@ async def pages(client: httpx2.AsyncClient, limit: int) -> list[str]:
             return found
 
 
-async def test_a_sentence_that_cannot_be_spoken_does_not_end_the_wait(
-    http: httpx2.AsyncClient, gateway: RunningGateway, gateway_bus: Bus
-) -> None:
-    session_id = await open_session(gateway_bus)
+async def a_waiting_request(
+    http: httpx2.AsyncClient, gateway: RunningGateway, bus: Bus, session_id: str
+) -> tuple[asyncio.Task[httpx2.Response], Lease]:
+    """A message that waits for its answer, and the lease of the agent that is to give it."""
     async with wire(gateway, session_id) as client:
         await client.until("welcome")
         waiting = asyncio.create_task(
             http.post(f"/ai/sessions/{session_id}/message?wait=true", json={"content": "hello"})
         )
         await client.until("user")
-    lease = await gateway_bus.stages("agent", "w").lease(session_id)
+    lease = await bus.stages("agent", "w").lease(session_id)
     assert lease is not None
+    return waiting, lease
+
+
+async def test_a_sentence_that_cannot_be_spoken_does_not_end_the_wait(
+    http: httpx2.AsyncClient, gateway: RunningGateway, gateway_bus: Bus
+) -> None:
+    session_id = await open_session(gateway_bus)
+    waiting, lease = await a_waiting_request(http, gateway, gateway_bus, session_id)
     failed = events.ProblemData(code="tts_failed", message="A sentence could not be spoken.", temporary=True)
     answered = events.ResponseData(content="Here it is.", response_id="r")
     await lease.emit(Emission(1).event(events.Error(session_id=session_id, turn=1, data=failed)))
@@ -179,14 +188,7 @@ async def test_a_turn_that_fails_ends_the_wait(
     http: httpx2.AsyncClient, gateway: RunningGateway, gateway_bus: Bus
 ) -> None:
     session_id = await open_session(gateway_bus)
-    async with wire(gateway, session_id) as client:
-        await client.until("welcome")
-        waiting = asyncio.create_task(
-            http.post(f"/ai/sessions/{session_id}/message?wait=true", json={"content": "hello"})
-        )
-        await client.until("user")
-    lease = await gateway_bus.stages("agent", "w").lease(session_id)
-    assert lease is not None
+    waiting, lease = await a_waiting_request(http, gateway, gateway_bus, session_id)
     failed = events.ProblemData(code="model_unavailable", message="No model.", temporary=True)
     await lease.emit(Emission(1).event(events.Error(session_id=session_id, turn=1, data=failed)))
     assert (await waiting).json()["response"]["code"] == "model_unavailable"

@@ -126,7 +126,7 @@ async def test_a_position_ahead_of_the_head_and_an_unknown_epoch_are_gaps(
     gateway: RunningGateway, gateway_bus: Bus
 ) -> None:
     session_id = await open_session(gateway_bus, "hello")
-    epoch = (await gateway_bus.log.read(session_id, None)).head.epoch
+    epoch = (await gateway_bus.log.read(session_id, Position())).head.epoch
     async with wire(gateway, session_id, f"?epoch={epoch}&after=90") as client:
         gap = await client.until("gap")
         assert gap["data"] == {"stream": "events", "from": 3, "to": 90, "reason": "ahead"}

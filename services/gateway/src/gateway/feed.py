@@ -14,9 +14,9 @@ from voicebus.contract.positions import Position
 
 @dataclass(slots=True)
 class Feed:
-    """`position` is what has been given out; None until the first page shows where "from now on" is."""
+    """`position` is what has been given out."""
 
-    position: Position | None
+    position: Position
     most_kept: int = 1_024
     reading: bool = True
     _kept: deque[Item] = field(default_factory=deque)
@@ -39,7 +39,7 @@ class Feed:
         if self.reading:
             self._keep(item)
             return []
-        at = self.position or Position()
+        at = self.position
         if item.epoch != at.epoch or self._shows_hole(item, at):
             self.read_again()
             self._keep(item)

@@ -26,7 +26,7 @@ class Batch:
 class Follower:
     """One reader of a session. A slow one is served from the log at its own pace, without ephemeral events."""
 
-    def __init__(self, bus: Bus, session_id: str, position: Position | None, *, queue_max: int = 1_024) -> None:
+    def __init__(self, bus: Bus, session_id: str, position: Position, *, queue_max: int = 1_024) -> None:
         self._bus = bus
         self._session_id = session_id
         self._feed = Feed(position, most_kept=queue_max)
@@ -69,7 +69,7 @@ class Follower:
                 self._note_sent(batch.items)
                 return batch
             if self._feed.reading:
-                known = self.sent.epoch if self.sent and self._joined else None
+                known = self.sent.epoch if self._joined else None
                 batch = await self._read()
                 if batch.items or batch.gaps or batch.head is None or batch.head.epoch != known:
                     self._joined = True
@@ -87,8 +87,7 @@ class Follower:
         return Batch(items, page.gaps, page.head)
 
     def _note_sent(self, items: list[Item]) -> None:
-        at = self.sent or Position()
-        seq, n = at.seq, at.speech
+        seq, n = self.sent.seq, self.sent.speech
         for item in items:
             if isinstance(item, EventItem):
                 seq = item.seq
@@ -99,7 +98,7 @@ class Follower:
 
 @asynccontextmanager
 async def following(
-    bus: Bus, hub: Hub, session_id: str, position: Position | None, *, queue_max: int = 1_024
+    bus: Bus, hub: Hub, session_id: str, position: Position, *, queue_max: int = 1_024
 ) -> AsyncIterator[Follower]:
     """A follower that hears what is published while inside."""
     follower = Follower(bus, session_id, position, queue_max=queue_max)

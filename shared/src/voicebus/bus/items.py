@@ -73,8 +73,8 @@ def parse_live(message: bytes) -> Item:
     return SpeechItem(epoch.decode(), int(seq), int(n), rest[:size], rest[size:])
 
 
-def page_of(reply: Sequence[Any], asked: Position | None, *, most_events: int, most_chunks: int) -> Page:
-    """The page in the read script's reply; `asked` None means "from now on".
+def page_of(reply: Sequence[Any], asked: Position, *, most_events: int, most_chunks: int) -> Page:
+    """The page behind `asked` in the read script's reply.
 
     A page that is cut short by one of its limits ends where both streams are known, so that neither overtakes the
     other across pages.
@@ -82,9 +82,6 @@ def page_of(reply: Sequence[Any], asked: Position | None, *, most_events: int, m
     raw_epoch, head_seq, head_n, valid, valid_n, trimmed_n, raw_events, raw_chunks = reply
     epoch = raw_epoch.decode()
     head = Position(epoch=epoch, seq=head_seq, speech=head_n)
-    if asked is None:
-        return Page(position=head, head=head)
-
     changed = bool(asked.epoch) and asked.epoch != epoch
     seq, gap = _resume("events", asked.seq, valid, changed=changed)
     n, speech_gap = _resume("speech", asked.speech, valid_n, changed=changed)

@@ -15,10 +15,8 @@ class Log:
         self._keys = keys
         self._publish = publish
 
-    async def read(
-        self, session_id: str, position: Position | None, *, most_events: int = 256, most_chunks: int = 64
-    ) -> Page:
-        """What follows the position, oldest first; with None only where the heads are.
+    async def read(self, session_id: str, position: Position, *, most_events: int = 256, most_chunks: int = 64) -> Page:
+        """What follows the position, oldest first.
 
         Raises:
             Refused: `session_not_found`.
@@ -29,9 +27,9 @@ class Log:
             (k.session, k.log, k.speech),
             self._publish,
             "",
-            position.epoch if position else "",
-            position.seq if position else -1,
-            position.speech if position else -1,
+            position.epoch,
+            position.seq,
+            position.speech,
             most_events,
             most_chunks,
         )

@@ -5,6 +5,7 @@ import contextlib
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Callable, Iterator
 
 from voicebus.chassis.forkserver import FAILED, HEADER, message
 
@@ -18,6 +19,17 @@ class ForkServerFailed(Exception):
 
 class ForkLost(Exception):
     """A fork died, hangs, or didn't come to be. Others go on, and the server can be asked for the next."""
+
+
+@contextlib.contextmanager
+def raised_as(failed: Callable[[str], Exception], lost: Callable[[str], Exception]) -> Iterator[None]:
+    """Raises `ForkServerFailed` and `ForkLost` as these errors of an engine."""
+    try:
+        yield
+    except ForkServerFailed as error:
+        raise failed(str(error)) from error
+    except ForkLost as error:
+        raise lost(str(error)) from error
 
 
 class Fork:

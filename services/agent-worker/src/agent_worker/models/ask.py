@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Final
 from uuid import uuid4
 
+import structlog
 from pydantic_ai.direct import model_request_stream
 from pydantic_ai.exceptions import (
     AgentRunError,
@@ -35,6 +36,8 @@ from agent_worker.models.choose import BUILT_IN
 _REFUSED: Final = range(400, 500)
 _AGAIN: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 LONGEST_WAIT_S: Final = 20.0  # that a provider may ask for before the next attempt
+
+_log = structlog.get_logger(__name__)
 
 
 class ModelFailed(Exception):
@@ -80,6 +83,7 @@ async def ask(
         if model.model_name in BUILT_IN:
             raise
         # A library trips over a malformed response in any way: AttributeError, TypeError, ValidationError …
+        _log.exception("model_response_malformed")  # it could be an error of ours
         retryable = not isinstance(error, UserError)  # the configuration's fault
         raise ModelFailed(f"{type(error).__name__}: {error}", retryable=retryable) from error
     if response.state == "incomplete":

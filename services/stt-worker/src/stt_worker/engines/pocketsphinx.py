@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self
 
 from stt_worker.engines.engine import EngineError, RecognitionError, Transcript, Word
 from stt_worker.engines.wire import AUDIO, FINISH, SETTLE
-from voicebus.chassis.forks import Fork, ForkLost, ForkServer, ForkServerFailed
+from voicebus.chassis.forks import Fork, ForkServer, raised_as
 
 START_TIMEOUT_S = 20.0
 PATIENCE_S = 15.0  # for one answer
@@ -34,7 +32,7 @@ class PocketsphinxEngine:
         return self._wanted / self._decoders
 
     async def __aenter__(self) -> Self:
-        with _translated():
+        with raised_as(EngineError, RecognitionError):
             await self._server.start()
         return self
 
@@ -49,7 +47,7 @@ class PocketsphinxEngine:
         try:
             await self._free.acquire()
             try:
-                with _translated():
+                with raised_as(EngineError, RecognitionError):
                     fork = await self._server.fork()
             except BaseException:
                 self._free.release()
@@ -97,7 +95,7 @@ class ForkedDecoding:
     async def _ask(self, kind: bytes, content: bytes = b"") -> Any:
         fork = self._open_fork()
         fork.send(kind, content)
-        with _translated():
+        with raised_as(EngineError, RecognitionError):
             _, answer = await fork.receive()
         return json.loads(answer)
 
@@ -105,14 +103,3 @@ class ForkedDecoding:
         if self._fork is None:
             raise RuntimeError("the decoding is closed")
         return self._fork
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Raises the processes' errors as the engine's."""
-    try:
-        yield
-    except ForkServerFailed as error:
-        raise EngineError(str(error)) from error
-    except ForkLost as error:
-        raise RecognitionError(str(error)) from error

@@ -3,15 +3,15 @@
 import asyncio
 import dataclasses
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Literal, Self
 
 from tts_worker.engines.engine import SAMPLE_BYTES, Chunks, EngineError, SynthesisError, Voice
 from tts_worker.engines.forkserver import END, SAMPLE_RATE, TEXT
 from tts_worker.speakable import has_words, one_line
-from voicebus.chassis.forks import Fork, ForkLost, ForkServer, ForkServerFailed
+from voicebus.chassis.forks import Fork, ForkServer, raised_as
 from voicebus.chassis.forkserver import FAILED
 
 START_TIMEOUT_S = 10.0
@@ -41,7 +41,7 @@ class ForkedEngine:
         return int(SAMPLE_RATE.unpack(self._server.greeting)[0])
 
     async def __aenter__(self) -> Self:
-        with _translated():
+        with raised_as(EngineError, SynthesisError):
             await self._server.start()
         return self
 
@@ -68,7 +68,7 @@ class ForkedEngine:
     @asynccontextmanager
     async def _fork(self) -> AsyncIterator[Fork]:
         """A fork; it is gone at the end of the block."""
-        with _translated():
+        with raised_as(EngineError, SynthesisError):
             fork = await self._server.fork()
             try:
                 yield fork
@@ -85,14 +85,3 @@ async def _audio_of(fork: Fork) -> AsyncIterator[bytes]:
         if kind == FAILED:
             raise SynthesisError(content.decode())
         yield content
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Raises the processes' errors as the engine's."""
-    try:
-        yield
-    except ForkServerFailed as error:
-        raise EngineError(str(error)) from error
-    except ForkLost as error:
-        raise SynthesisError(str(error)) from error

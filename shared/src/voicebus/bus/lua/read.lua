@@ -1,6 +1,6 @@
 -- Log and speech from a position on, in one look.
 -- KEYS: 1 session, 2 log, 3 speech
--- ARGV: 3 the reader's epoch ('' = this one), 4 its seq, 5 its n (-1: from now on), 6 most events, 7 most chunks
+-- ARGV: 3 the reader's epoch ('' = this one), 4 its seq, 5 its n, 6 most events, 7 most chunks
 -- Replies: {epoch, head seq, head n, last seq that is valid for the reader, the same of n, n up to which speech is
 --           gone, {seq, event, …}, {n, after_seq, header, audio, …}} | {'gone'}
 begin_at_memory_limit()
@@ -20,20 +20,16 @@ if ARGV[3] ~= '' then
 end
 local after, after_n = tonumber(ARGV[4]), tonumber(ARGV[5])
 local events, chunks = {}, {}
-if after >= 0 then
-  for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '(' .. math.min(after, valid) .. '-0', '+', 'COUNT', ARGV[6])) do
-    events[#events + 1] = string.match(entry[1], '^%d+')
-    events[#events + 1] = entry[2][2]
-  end
+for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '(' .. math.min(after, valid) .. '-0', '+', 'COUNT', ARGV[6])) do
+  events[#events + 1] = string.match(entry[1], '^%d+')
+  events[#events + 1] = entry[2][2]
 end
-if after_n >= 0 then
-  for _, entry in ipairs(redis.call('XRANGE', KEYS[3], '(' .. math.min(after_n, valid_n) .. '-0', '+', 'COUNT', ARGV[7])) do
-    local fields = entry[2]
-    chunks[#chunks + 1] = string.match(entry[1], '^%d+')
-    chunks[#chunks + 1] = field(fields, 's')
-    chunks[#chunks + 1] = field(fields, 'h')
-    chunks[#chunks + 1] = field(fields, 'a')
-  end
+for _, entry in ipairs(redis.call('XRANGE', KEYS[3], '(' .. math.min(after_n, valid_n) .. '-0', '+', 'COUNT', ARGV[7])) do
+  local fields = entry[2]
+  chunks[#chunks + 1] = string.match(entry[1], '^%d+')
+  chunks[#chunks + 1] = field(fields, 's')
+  chunks[#chunks + 1] = field(fields, 'h')
+  chunks[#chunks + 1] = field(fields, 'a')
 end
 local speech_gone = redis.call('EXISTS', KEYS[3]) == 1 and number('speech_gone') or head_n
 return { epoch(), head, head_n, valid, valid_n, speech_gone, events, chunks }
