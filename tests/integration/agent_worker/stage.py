@@ -23,7 +23,7 @@ from voicebus.chassis.held import Held
 from voicebus.chassis.mailbox import mail_by_mail
 from voicebus.chassis.worker import Worker
 from voicebus.contract.errors import LeaseLost
-from voicebus.contract.events import Mode
+from voicebus.contract.payloads import Mode
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import HistoryEntry, NewSession
 

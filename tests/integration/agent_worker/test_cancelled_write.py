@@ -6,7 +6,8 @@ from integration.agent_worker.stage import converse, take
 
 from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
-from voicebus.contract.events import StatusData, Thinking, Token, TokenData
+from voicebus.contract.events import Thinking, Token
+from voicebus.contract.payloads import StatusData, TokenData
 
 
 async def test_a_write_after_a_cancelled_one_is_applied(bus: Bus) -> None:

@@ -6,7 +6,7 @@ from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
 from voicebus.bus.items import EventItem, SpeechItem
 from voicebus.bus.stages import Lease
-from voicebus.contract import events
+from voicebus.contract import events, payloads
 from voicebus.contract.mail import Sentence
 from voicebus.contract.positions import GapRange, Position
 
@@ -54,7 +54,7 @@ async def test_speech_that_is_gone_is_told_once_however_many_pages_the_log_has(b
     agent, _ = await speak(bus, session_id, 60)
     tokens = Emission(1, "r")
     for n in range(600):
-        token = events.TokenData(token=str(n), response_id="r")
+        token = payloads.TokenData(token=str(n), response_id="r")
         tokens.event(events.Token(session_id=session_id, turn=1, data=token))
     await agent.emit(tokens)
     await bus.sessions.end(session_id, "deleted")

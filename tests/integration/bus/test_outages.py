@@ -15,7 +15,7 @@ from support.sessions import events_of
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.emission import Emission
 from voicebus.bus.settings import BusSettings
-from voicebus.contract import events
+from voicebus.contract import events, payloads
 from voicebus.contract.errors import BusFull, BusUnavailable
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession
@@ -145,7 +145,7 @@ async def test_at_the_memory_limit_input_is_refused_and_workers_finish(server: S
         delivery = await lease.next()
         assert delivery is not None
         await lease.renew()
-        data = events.TokenData(token="hi", response_id="r")
+        data = payloads.TokenData(token="hi", response_id="r")
         token = events.Token(session_id=session.session_id, turn=1, data=data)
         await lease.emit(Emission(1, "r").begin().event(token))
         await lease.emit(Emission().answered(1).cursor(delivery.id))

@@ -11,7 +11,7 @@ from voicebus.bus.emission import Emission
 from voicebus.bus.items import SpeechItem
 from voicebus.bus.settings import BusSettings
 from voicebus.bus.stages import Lease, Stages
-from voicebus.contract import events
+from voicebus.contract import events, payloads
 from voicebus.contract.audio import AudioSpec
 from voicebus.contract.errors import LeaseLost, TurnCancelled
 from voicebus.contract.mail import Sentence, UserTurn
@@ -19,7 +19,7 @@ from voicebus.contract.positions import Position
 
 
 def token(text: str, turn: int = 1) -> events.Token:
-    return events.Token(session_id="s", turn=turn, data=events.TokenData(token=text, response_id="r1"))
+    return events.Token(session_id="s", turn=turn, data=payloads.TokenData(token=text, response_id="r1"))
 
 
 async def a_lease(bus: Bus, session_id: str, worker: str = "w1") -> Lease:
@@ -401,7 +401,7 @@ async def test_a_restarted_response_takes_its_sentences_back_and_refuses_later_o
     assert delivery is not None
     assert (delivery.response, delivery.response_from) == ("r1", 3)
     restarted = events.ResponseRestarted(
-        session_id=session_id, turn=1, data=events.ResponseRestartedData(response_id="r1", discard_from_seq=3)
+        session_id=session_id, turn=1, data=payloads.ResponseRestartedData(response_id="r1", discard_from_seq=3)
     )
     await lease.emit(Emission(1).restart(restarted))
     assert await bus.calls.command("XLEN", bus.keys.of(session_id).mail("tts")) == 0

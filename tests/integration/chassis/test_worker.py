@@ -15,7 +15,7 @@ from voicebus.bus.stages import Delivery
 from voicebus.chassis.held import Held
 from voicebus.chassis.mailbox import Handle, mail_by_mail
 from voicebus.chassis.worker import Worker
-from voicebus.contract import events
+from voicebus.contract import events, payloads
 from voicebus.contract.errors import TurnCancelled
 from voicebus.contract.mail import UserTurn
 
@@ -48,7 +48,7 @@ def answering(done: list[str]) -> Handle:
         response = events.Response(
             session_id=held.session_id,
             turn=turn(delivery),
-            data=events.ResponseData(content=content(delivery).upper(), response_id="r"),
+            data=payloads.ResponseData(content=content(delivery).upper(), response_id="r"),
         )
         await held.lease.emit(
             Emission(turn(delivery), "r").event(response).answered(turn(delivery)).cursor(delivery.id)

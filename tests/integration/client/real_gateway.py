@@ -15,19 +15,10 @@ from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
 from voicebus.bus.settings import BusSettings
 from voicebus.bus.stages import Lease
-from voicebus.contract.events import (
-    Envelope,
-    Response,
-    ResponseData,
-    Stt,
-    SttData,
-    Token,
-    TokenData,
-    User,
-    UserData,
-)
+from voicebus.contract.events import Envelope, Response, Stt, Token, User
 from voicebus.contract.keys import Stage
 from voicebus.contract.mail import AudioChunk, AudioStopped, Sentence, UserTurn
+from voicebus.contract.payloads import ResponseData, SttData, TokenData, UserData
 from voicebus_stack.redis_server import free_port, wait_for_port
 
 SECRET = "only for tests, but long enough to be a key"

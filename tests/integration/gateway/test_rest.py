@@ -17,7 +17,7 @@ from support.wire import wire
 from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
 from voicebus.bus.stages import Lease
-from voicebus.contract import events
+from voicebus.contract import events, payloads
 
 
 def http_of(gateway: RunningGateway, sub: str) -> httpx2.AsyncClient:
@@ -175,8 +175,8 @@ async def test_a_sentence_that_cannot_be_spoken_does_not_end_the_wait(
 ) -> None:
     session_id = await open_session(gateway_bus)
     waiting, lease = await a_waiting_request(http, gateway, gateway_bus, session_id)
-    failed = events.ProblemData(code="tts_failed", message="A sentence could not be spoken.", temporary=True)
-    answered = events.ResponseData(content="Here it is.", response_id="r")
+    failed = payloads.ProblemData(code="tts_failed", message="A sentence could not be spoken.", temporary=True)
+    answered = payloads.ResponseData(content="Here it is.", response_id="r")
     await lease.emit(Emission(1).event(events.Error(session_id=session_id, turn=1, data=failed)))
     await lease.emit(Emission(1).event(events.Response(session_id=session_id, turn=1, data=answered)))
     answer = await waiting
@@ -189,7 +189,7 @@ async def test_a_turn_that_fails_ends_the_wait(
 ) -> None:
     session_id = await open_session(gateway_bus)
     waiting, lease = await a_waiting_request(http, gateway, gateway_bus, session_id)
-    failed = events.ProblemData(code="model_unavailable", message="No model.", temporary=True)
+    failed = payloads.ProblemData(code="model_unavailable", message="No model.", temporary=True)
     await lease.emit(Emission(1).event(events.Error(session_id=session_id, turn=1, data=failed)))
     assert (await waiting).json()["response"]["code"] == "model_unavailable"
 

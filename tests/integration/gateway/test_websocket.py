@@ -12,7 +12,7 @@ from support.wire import wire
 
 from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
-from voicebus.contract import events
+from voicebus.contract import events, payloads
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession
 from voicebus_stack.tokens import make_token
@@ -258,7 +258,7 @@ async def test_a_slow_client_is_served_from_the_log_and_nobody_waits_for_it(redi
         async with wire(gateway, session_id, max_queue=1) as slow, wire(gateway, session_id) as quick:
             await slow.until("welcome")
             await quick.until("welcome")
-            data = events.TokenData(token="x" * 2_000, response_id="r")
+            data = payloads.TokenData(token="x" * 2_000, response_id="r")
             token = events.Token(session_id=session_id, turn=1, data=data)
             for _ in range(50):
                 await lease.emit(*(Emission(1, "r").event(token) for _ in range(40)))

@@ -19,8 +19,9 @@ from voicebus.bus.items import EventItem, SpeechItem, parse_live
 from voicebus.bus.stages import Lease
 from voicebus.chassis.mailbox import mail_by_mail
 from voicebus.chassis.worker import Worker
-from voicebus.contract.events import Envelope, TtsData
+from voicebus.contract.events import Envelope
 from voicebus.contract.mail import Sentence
+from voicebus.contract.payloads import TtsData
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession
 

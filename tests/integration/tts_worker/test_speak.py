@@ -16,7 +16,8 @@ from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.emission import Emission
 from voicebus.bus.settings import BusSettings
 from voicebus.chassis.held import Held
-from voicebus.contract.events import ResponseRestarted, ResponseRestartedData
+from voicebus.contract.events import ResponseRestarted
+from voicebus.contract.payloads import ResponseRestartedData
 
 TEXTS = ["It is 3:42 p.m. in **New York**.", "Is there anything else?", "Just ask."]
 PLAIN = "It is 3:42 p.m. in New York."

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.strategies import a_model
 
-from voicebus.contract import codec, commands, events, mail
+from voicebus.contract import codec, commands, events, mail, payloads
 from voicebus.contract.errors import BadRequest
 
 EVENTS = get_args(events.Event)
@@ -30,7 +30,7 @@ def test_every_event_comes_back_from_its_bytes(model: type[events.Envelope]) -> 
 
 
 @pytest.mark.parametrize("model", COMMANDS, ids=lambda model: model.__name__)
-def test_every_command_comes_back_from_its_bytes(model: type[events.Frozen]) -> None:
+def test_every_command_comes_back_from_its_bytes(model: type[payloads.Frozen]) -> None:
     @SOME
     @given(a_model(model))
     def round_trip(command: Any) -> None:
@@ -46,7 +46,7 @@ def test_the_turn_that_a_script_wrote_is_the_mails_turn(sent: mail.UserTurn, tur
 
 
 def test_an_event_body_wants_a_brace_and_a_seq_in_front() -> None:
-    event = events.Token(session_id="s", data=events.TokenData(token="hi", response_id="r"))
+    event = events.Token(session_id="s", data=payloads.TokenData(token="hi", response_id="r"))
     raw = b'{"seq":7,"turn":3,' + codec.event_body(event)
     assert codec.load_event(raw) == event.model_copy(update={"seq": 7, "turn": 3})
 

@@ -14,8 +14,9 @@ from uuid import uuid4
 from agent_worker.sentences import SentenceSplitter
 from voicebus.bus.emission import Emission
 from voicebus.bus.stages import Lease
-from voicebus.contract.events import Metric, MetricData, StatusData, Thinking, Token, TokenData
+from voicebus.contract.events import Metric, Thinking, Token
 from voicebus.contract.mail import Sentence
+from voicebus.contract.payloads import MetricData, StatusData, TokenData
 from voicebus.contract.sessions import Session
 
 FLUSH_EVERY_S: Final = 0.02

@@ -16,7 +16,8 @@ from agent_worker.tools.toolset import Toolset
 from agent_worker.turn import CallTools, Todo, Turn
 from voicebus.bus.emission import Emission
 from voicebus.bus.stages import Lease
-from voicebus.contract.events import ToolCall, ToolCallData, ToolResult, ToolResultData
+from voicebus.contract.events import ToolCall, ToolResult
+from voicebus.contract.payloads import ToolCallData, ToolResultData
 
 UNKNOWN: Final = "The call was begun, but its outcome is unknown: it may or may not have had its effect."
 NO_OBJECT: Final = "The arguments are not a JSON object."

@@ -25,15 +25,8 @@ from agent_worker.turn import AskModel, CallTools, StopTurn, Turn
 from voicebus.bus.emission import Emission
 from voicebus.bus.stages import Lease
 from voicebus.contract.errors import StageFailed
-from voicebus.contract.events import (
-    Error,
-    ProblemData,
-    Response,
-    ResponseData,
-    ResponseRestarted,
-    ResponseRestartedData,
-    Usage,
-)
+from voicebus.contract.events import Error, Response, ResponseRestarted
+from voicebus.contract.payloads import ProblemData, ResponseData, ResponseRestartedData, Usage
 from voicebus.contract.sessions import HistoryEntry
 
 FIRST_BACK_OFF_S: Final = 0.5

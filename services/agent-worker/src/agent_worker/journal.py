@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter
 from pydantic_ai.messages import ModelResponse
 
 from agent_worker.tools.outcome import ToolOutcome
-from voicebus.contract.events import Frozen
+from voicebus.contract.payloads import Frozen
 
 
 class Responded(Frozen):

@@ -22,7 +22,7 @@ from gateway.settings import GatewaySettings
 from gateway.snapshot import state_of
 from voicebus.bus.bus import Bus
 from voicebus.bus.items import EventItem, Item
-from voicebus.contract import events
+from voicebus.contract import events, payloads
 from voicebus.contract.close import Close
 from voicebus.contract.codec import dump_event, load_command, message_ref
 from voicebus.contract.commands import Auth, Command, Ping
@@ -119,7 +119,7 @@ class Connection:
             events.Welcome(
                 session_id=self._session_id,
                 agent_type=self._agent,
-                data=events.WelcomeData(
+                data=payloads.WelcomeData(
                     epoch=head.epoch,
                     seq=head.seq,
                     speech=head.speech,
@@ -141,7 +141,7 @@ class Connection:
             state = await state_of(self._bus, self._session_id)
             await self._send(
                 events.StateSnapshot(
-                    session_id=self._session_id, agent_type=self._agent, data=events.StateSnapshotData(state=state)
+                    session_id=self._session_id, agent_type=self._agent, data=payloads.StateSnapshotData(state=state)
                 )
             )
         await write_frames(self._socket, [frame(item, self._audio) for item in batch.items])
@@ -150,7 +150,7 @@ class Connection:
             self._note(item)
 
     def _gap(self, gap: GapRange) -> events.Gap:
-        data = events.GapData(stream=gap.stream, from_=gap.first, to=gap.last, reason=gap.reason)
+        data = payloads.GapData(stream=gap.stream, from_=gap.first, to=gap.last, reason=gap.reason)
         return events.Gap(session_id=self._session_id, agent_type=self._agent, data=data)
 
     def _note(self, item: Item) -> None:
@@ -191,7 +191,7 @@ class Connection:
             return
         if ref is not None and seq is not None:
             await self._send(
-                events.Ack(session_id=self._session_id, agent_type=self._agent, data=events.AckData(id=ref, seq=seq))
+                events.Ack(session_id=self._session_id, agent_type=self._agent, data=payloads.AckData(id=ref, seq=seq))
             )
 
     async def _carry_out(self, command: Command) -> int | None:
@@ -203,11 +203,11 @@ class Connection:
         return await self._obedience.obey(command, agent_type=self._agent)
 
     async def _acknowledge_audio(self, stream: str, offset: int) -> None:
-        data = events.AudioAckData(stream=stream, offset=offset)
+        data = payloads.AudioAckData(stream=stream, offset=offset)
         await self._send(events.AudioAck(session_id=self._session_id, agent_type=self._agent, data=data))
 
     async def _complain(self, error: VoicebusError, ref: str | None = None) -> None:
-        data = events.ProblemData(
+        data = payloads.ProblemData(
             code=error.code,
             message=error.message,
             temporary=error.temporary,
@@ -237,7 +237,7 @@ class Connection:
                 warned = True
                 await self._send(
                     events.TokenExpiring(
-                        session_id=self._session_id, data=events.TokenExpiringData(expires_at=expires_at)
+                        session_id=self._session_id, data=payloads.TokenExpiringData(expires_at=expires_at)
                     )
                 )
             pause_s = left_s if left_s is None or warned else max(left_s - _WARN_BEFORE_EXPIRY_S, 0.001)
@@ -253,7 +253,7 @@ class Connection:
         await self._drain.started.wait()
         await self._welcomed.wait()
         delay_s = self._drain.pick_delay_s()
-        data = events.DrainData(reconnect_after_ms=int(delay_s * 1000))
+        data = payloads.DrainData(reconnect_after_ms=int(delay_s * 1000))
         await self._send(events.Drain(session_id=self._session_id, agent_type=self._agent, data=data))
         await asyncio.sleep(delay_s)
         raise Closed(Close.DRAINING, "draining")

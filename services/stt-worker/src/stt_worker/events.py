@@ -7,8 +7,9 @@ from stt_worker.listen import Final, Partial
 from stt_worker.progress import Progress
 from voicebus.bus.emission import Emission
 from voicebus.contract.errors import VoicebusError
-from voicebus.contract.events import Error, Metric, MetricData, ProblemData, Stt, SttData, User, UserData
+from voicebus.contract.events import Error, Metric, Stt, User
 from voicebus.contract.mail import UserTurn
+from voicebus.contract.payloads import MetricData, ProblemData, SttData, UserData
 
 
 @dataclass(slots=True)

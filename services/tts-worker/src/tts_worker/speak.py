@@ -20,8 +20,9 @@ from voicebus.bus.stages import Delivery
 from voicebus.chassis.held import Held
 from voicebus.chassis.logs import canonical_line
 from voicebus.contract.errors import TurnCancelled
-from voicebus.contract.events import Envelope, Error, ProblemData
+from voicebus.contract.events import Envelope, Error
 from voicebus.contract.mail import Sentence
+from voicebus.contract.payloads import ProblemData
 
 _log = structlog.get_logger(__name__)
 

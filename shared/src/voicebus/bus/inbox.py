@@ -11,9 +11,10 @@ from voicebus.bus.wire import Arg
 from voicebus.contract.audio import AudioSpec
 from voicebus.contract.codec import event_body, mail_body
 from voicebus.contract.errors import Refused
-from voicebus.contract.events import AgentSwitch, AgentSwitchData, Envelope, Mode, User, UserData
+from voicebus.contract.events import AgentSwitch, Envelope, User
 from voicebus.contract.keys import Keys
 from voicebus.contract.mail import AudioStarted, UserTurn
+from voicebus.contract.payloads import AgentSwitchData, Mode, UserData
 
 # Of one session, before audio is refused: 43 s of 48 kHz stereo floats, more than the longest utterance (30 s).
 _WAITING_AUDIO_BYTES = 16 * 1024 * 1024

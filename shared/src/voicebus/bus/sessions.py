@@ -15,8 +15,9 @@ from voicebus.bus.settings import BusSettings
 from voicebus.bus.wire import Arg
 from voicebus.contract.codec import event_body
 from voicebus.contract.errors import Refused
-from voicebus.contract.events import SessionEnd, SessionEndData, SessionStart, SessionStartData
+from voicebus.contract.events import SessionEnd, SessionStart
 from voicebus.contract.keys import STAGES, Keys
+from voicebus.contract.payloads import SessionEndData, SessionStartData
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession, Session
 

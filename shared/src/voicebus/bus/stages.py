@@ -15,9 +15,10 @@ from voicebus.bus.sessions import session_of
 from voicebus.bus.settings import BusSettings
 from voicebus.contract.codec import event_body, load_mail
 from voicebus.contract.errors import BusUnavailable, LeaseLost, TurnCancelled
-from voicebus.contract.events import Error, ProblemData
+from voicebus.contract.events import Error
 from voicebus.contract.keys import Keys, Stage
 from voicebus.contract.mail import Mail
+from voicebus.contract.payloads import ProblemData
 from voicebus.contract.sessions import Session
 
 _FAILED = {"stt": "stt_failed", "agent": "agent_failed", "tts": "tts_failed"}

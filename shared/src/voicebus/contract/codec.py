@@ -13,8 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from voicebus.contract.commands import AnyCommand, Command
 from voicebus.contract.errors import BadRequest
-from voicebus.contract.events import AnyEvent, Envelope, Event, TtsData
+from voicebus.contract.events import AnyEvent, Envelope, Event
 from voicebus.contract.mail import AnyMail, AudioChunk, Mail
+from voicebus.contract.payloads import TtsData
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(AnyEvent)
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(AnyCommand)

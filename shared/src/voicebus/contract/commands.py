@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from voicebus.contract.audio import AudioSpec, InputFormat
-from voicebus.contract.events import Frozen, Mode
+from voicebus.contract.payloads import Frozen, Mode
 
 MessageId = Annotated[str, Field(min_length=1, max_length=64)]
 StreamId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")]

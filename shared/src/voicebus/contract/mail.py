@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from voicebus.contract.audio import AudioSpec
-from voicebus.contract.events import Frozen
+from voicebus.contract.payloads import Frozen
 
 
 class UserTurn(Frozen):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from voicebus.contract.events import Frozen, Mode, Timestamp
+from voicebus.contract.payloads import Frozen, Mode, Timestamp
 from voicebus.contract.positions import Position
 
 SessionId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")]
