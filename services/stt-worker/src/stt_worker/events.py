@@ -1,7 +1,7 @@
 """Pure: what the bus is told of a session's speech."""
 
+import hashlib
 from dataclasses import dataclass
-from uuid import NAMESPACE_OID, uuid5
 
 from stt_worker.listen import Final, Partial
 from stt_worker.progress import Progress
@@ -26,7 +26,8 @@ class Reporter:
 
     def final(self, stream: str, final: Final, *, final_ms: float | None) -> Emission:
         """The transcript, and the turn that it opens. The same speech always gets the same id."""
-        message_id = uuid5(NAMESPACE_OID, f"{self.session_id}/{stream}/{final.speech_end}").hex
+        speech = f"{self.session_id}/{stream}/{final.speech_end}"
+        message_id = hashlib.blake2b(speech.encode(), digest_size=16).hexdigest()
         common = {"session_id": self.session_id, "agent_type": self.agent_type}
         stt = SttData(
             text=final.text,

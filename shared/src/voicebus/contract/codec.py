@@ -25,7 +25,8 @@ _UNKNOWN_TAG = {"union_tag_invalid", "union_tag_not_found"}
 
 def dump_event(event: Envelope) -> bytes:
     """The event as it goes to a client."""
-    return event.model_dump_json(exclude_none=True, by_alias=True).encode()
+    # Half the time of `model_dump_json`, which looks at nine more options and makes a str.
+    return event.__pydantic_serializer__.to_json(event, exclude_none=True, by_alias=True)
 
 
 def event_body(event: Envelope) -> bytes:
@@ -33,7 +34,7 @@ def event_body(event: Envelope) -> bytes:
 
     Without `turn` either if it is None: then a script that opens a turn writes that too.
     """
-    return event.model_dump_json(exclude_none=True, by_alias=True, exclude={"seq"}).encode()[1:]
+    return dump_event(event if event.seq is None else event.model_copy(update={"seq": None}))[1:]
 
 
 def load_event(raw: bytes | str) -> Event:

@@ -13,6 +13,7 @@ from voicebus.contract.payloads import (
     ActivityData,
     AgentSwitchData,
     AudioAckData,
+    Clock,
     DrainData,
     Frozen,
     GapData,
@@ -28,7 +29,6 @@ from voicebus.contract.payloads import (
     StateSnapshotData,
     StatusData,
     SttData,
-    Timestamp,
     TokenData,
     TokenExpiringData,
     ToolApprovalRequestData,
@@ -49,7 +49,7 @@ class Envelope(Frozen):
     turn: int | None = None
     session_id: str
     agent_type: str = "personal"
-    timestamp: Timestamp = Field(default_factory=now)
+    timestamp: Clock = Field(default_factory=now)
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
 

@@ -15,13 +15,16 @@ Timestamp = Annotated[
     AfterValidator(_to_milliseconds),
     PlainSerializer(lambda t: t.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")),
 ]
+Clock = Annotated[
+    str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+]  # the same, never parsed: events are many
 Mode = Literal["text", "voice"]
 ToolOutcomeName = Literal["ok", "error", "unknown", "cancelled"]
 
 
-def now() -> datetime:
-    """The wall clock, in UTC, to the millisecond."""
-    return _to_milliseconds(datetime.now(UTC))
+def now() -> str:
+    """The wall clock as a `Clock`."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Frozen(BaseModel):
