@@ -8,6 +8,7 @@ from voicebus.contract.commands import AudioStart, AudioStop
 from voicebus.contract.errors import Refused, VoicebusError
 
 TICK_S = 0.04  # frames of so long a time travel together
+_SETTLE_S = 0.001  # a stop that follows its last bytes so soon travels with them
 _MOST_BYTES = 1_048_576  # that wait for the bus; then the socket is not read
 _ENTRY_BYTES = 131_072
 _OVERLOAD_PATIENCE_S = 10.0
@@ -100,9 +101,10 @@ class Microphone:
             return seq
 
     async def run(self) -> None:
-        """Hands on what was fed, at once but at most once a tick, until cancelled."""
+        """Hands on what was fed, as good as at once but at most once a tick, until cancelled."""
         while True:
             await self._some.wait()
+            await asyncio.sleep(_SETTLE_S)
             await self._flush()
             await asyncio.sleep(TICK_S)
 

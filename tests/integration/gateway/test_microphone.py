@@ -1,0 +1,45 @@
+"""How the gateway hands microphone audio to the bus."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from support.sessions import open_session
+
+from gateway.microphone import Microphone
+from voicebus.bus.bus import Bus
+from voicebus.bus.calls import Link
+from voicebus.bus.scripts import sha
+from voicebus.bus.wire import Arg, Reply
+from voicebus.contract.commands import AudioStart, AudioStop
+from voicebus.contract.errors import VoicebusError
+
+
+async def test_a_stop_that_follows_its_last_bytes_travels_with_them(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    session_id = await open_session(bus)
+    acknowledged: list[int] = []
+
+    async def acknowledge(_: str, offset: int) -> None:
+        acknowledged.append(offset)
+
+    async def complain(error: VoicebusError) -> None:
+        raise error
+
+    batches: list[set[Arg]] = []
+    exchange = Link.exchange
+
+    async def watched(link: Link, commands: Sequence[tuple[Arg, ...]]) -> list[Reply]:
+        batches.append({command[1] for command in commands if command[0] == "EVALSHA"})
+        return await exchange(link, commands)
+
+    microphone = Microphone(bus.inbox, session_id, "c1", acknowledge, complain)
+    running = asyncio.create_task(microphone.run())
+    await microphone.start(AudioStart(stream="s1", format="pcm16"))
+    monkeypatch.setattr(Link, "exchange", watched)
+    await microphone.feed(bytes(640))
+    for _ in range(5):  # the frame and the stop come in two packets
+        await asyncio.sleep(0)
+    await microphone.stop(AudioStop(stream="s1"))
+    running.cancel()
+    assert batches == [{sha("audio"), sha("audio_stop")}]
+    assert acknowledged == [0, 640]
