@@ -25,7 +25,7 @@ _UNKNOWN_TAG = {"union_tag_invalid", "union_tag_not_found"}
 
 def dump_event(event: Envelope) -> bytes:
     """The event as it goes to a client."""
-    # Half the time of `model_dump_json`, which looks at nine more options and makes a str.
+    # What `model_dump_json` calls, without the str that it makes of the bytes.
     return event.__pydantic_serializer__.to_json(event, exclude_none=True, by_alias=True)
 
 

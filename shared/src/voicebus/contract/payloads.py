@@ -15,9 +15,8 @@ Timestamp = Annotated[
     AfterValidator(_to_milliseconds),
     PlainSerializer(lambda t: t.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")),
 ]
-Clock = Annotated[
-    str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
-]  # the same, never parsed: events are many
+# The same as text: there are many events, and nobody here reads their time.
+Clock = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
 Mode = Literal["text", "voice"]
 ToolOutcomeName = Literal["ok", "error", "unknown", "cancelled"]
 
