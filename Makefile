@@ -22,6 +22,7 @@ $(VENV)/.installed: requirements-dev.txt $(PROJECTS)
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(addprefix -e ./,$(LOCAL))
+	@$(BIN)/python -m compileall -q $(addsuffix /src,$(LOCAL))
 	@touch $@
 
 run: install  ## run every service in the foreground; Ctrl-C stops all

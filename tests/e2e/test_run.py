@@ -1,11 +1,15 @@
 """`make run`, as a user starts it twice."""
 
 import asyncio
+import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from pathlib import Path
 
+import pytest
+
 from voicebus_stack.redis_server import free_port
+from voicebus_stack.run import own_folder
 
 
 async def run(data: Path) -> Process:
@@ -42,3 +46,18 @@ async def test_told_to_stop_while_it_starts_it_leaves_nothing_behind(tmp_path: P
         said = await told_to_stop(process)
         assert b" started" in line
         assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("way", ["nobody reads", "the terminal is closed"])
+async def test_a_stack_that_nobody_watches_stops(tmp_path: Path, way: str) -> None:
+    process = await run(tmp_path)
+    assert process.stdout is not None
+    await process.stdout.readline()
+    if way == "nobody reads":
+        process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+    else:
+        process.send_signal(signal.SIGHUP)
+    async with asyncio.timeout(30):
+        await process.wait()
+    with own_folder(tmp_path):  # no process of the stack is left
+        pass

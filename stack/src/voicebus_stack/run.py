@@ -7,14 +7,28 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from honcho.manager import Manager
+from honcho.printer import Message, Printer
 
 from voicebus_stack.redis_server import free_port
 from voicebus_stack.stack import Service, Stack
+
+
+class Terminal(Printer):  # type: ignore[misc]  # honcho has no types
+    """honcho's printer. When nobody reads any more (`make run | head`, a closed terminal), the stack stops."""
+
+    def write(self, message: Message) -> None:
+        """Prints a line of a process."""
+        try:
+            super().write(message)
+        except OSError:
+            self.output = sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process lives
+            _stop()
 
 
 class Supervisor(Manager):  # type: ignore[misc]  # honcho has no types
@@ -27,6 +41,10 @@ class Supervisor(Manager):  # type: ignore[misc]  # honcho has no types
         else:
             signal.signal(signal.SIGALRM, lambda *_: self.terminate())
             signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+
+def _stop(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)  # which honcho understands
 
 
 class FolderInUse(Exception):
@@ -49,10 +67,11 @@ def own_folder(folder: Path) -> Iterator[None]:
         yield
 
 
-def supervise(stack: Stack, log: Path | None = None) -> int:
+def supervise(stack: Stack, log: Path | None = None, *, began_s: float) -> int:
     """Runs the stack until it is told to stop or one of its processes ends; returns the exit code.
 
-    With `log`, what the services say goes to that file.
+    With `log`, what the services say goes to that file. `began_s`, on the monotonic clock, is where the start-up that
+    is announced counts from.
     """
     services = stack.services()
     ports = [str(service.health_port) for service in services if service.health_port]
@@ -63,11 +82,13 @@ def supervise(stack: Stack, log: Path | None = None) -> int:
         "--url",
         stack.url,
         f"--secret={stack.secret}",
+        f"--since={began_s}",
         "--ports",
         *ports,
     ]
     announcer = Service("voicebus", ready, dict(os.environ) | {"PYTHONUNBUFFERED": "1"})
-    manager = Supervisor()
+    manager = Supervisor(Terminal(sys.stdout))
+    signal.signal(signal.SIGHUP, _stop)
     for service in services:
         manager.add_process(service.name, service.shell(log), env=service.environment)
     manager.add_process(announcer.name, announcer.shell(), env=announcer.environment)
@@ -89,6 +110,7 @@ def pick_port(wanted: int) -> int:
 
 def main() -> None:
     """The command."""
+    began_s = time.monotonic()
     parser = argparse.ArgumentParser(prog="make run ARGS=…", description=__doc__)
     parser.add_argument("--port", type=int, default=8000, help="of the gateway; a free one if it is taken")
     parser.add_argument("--engines", choices=("default", "instant"), default="default")
@@ -106,7 +128,7 @@ def main() -> None:
     )
     try:
         with own_folder(stack.folder):
-            code = supervise(stack, arguments.log and arguments.log.resolve())
+            code = supervise(stack, arguments.log and arguments.log.resolve(), began_s=began_s)
     except FolderInUse as error:
         print(f"run: {error}", file=sys.stderr)
         code = 1

@@ -53,12 +53,12 @@ class Stack:
         return f"{tempfile.gettempdir()}/voicebus-{self.redis_port}.sock"
 
     def services(self) -> list[Service]:
-        """The processes, in the order of their start."""
+        """The processes, in the order of their start: the agent takes longest to get ready."""
         command = redis_command(self.redis_port, self.folder, "--unixsocket", self.redis_socket)
         redis = Service("redis", command, dict(os.environ))
         ports = [self.port, *(free_port() for _ in range(self.gateways - 1))]
         gateways = [self._gateway(i, port) for i, port in enumerate(ports)]
-        return [redis, *gateways, self._worker("stt"), self._worker("agent"), self._worker("tts")]
+        return [redis, self._worker("agent"), *gateways, self._worker("stt"), self._worker("tts")]
 
     def _gateway(self, number: int, port: int) -> Service:
         environment = self._environment() | {
