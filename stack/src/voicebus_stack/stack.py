@@ -31,7 +31,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Stack:
-    """Redis, the gateways and one worker of each stage, all on loopback."""
+    """Redis, the gateways, one worker of each stage, and the toolbox, all on loopback."""
 
     folder: Path  # holds Redis's data
     port: int  # of the first gateway
@@ -41,6 +41,7 @@ class Stack:
     gateways: int = 1
     dev_mode: bool = False
     redis_port: int = field(default_factory=free_port)
+    toolbox_port: int = field(default_factory=free_port)
 
     @property
     def url(self) -> str:
@@ -53,12 +54,13 @@ class Stack:
         return f"{tempfile.gettempdir()}/voicebus-{self.redis_port}.sock"
 
     def services(self) -> list[Service]:
-        """The processes, in the order of their start: the agent takes longest to get ready."""
+        """The processes, in the order of their start: what takes longest to get ready comes first."""
         command = redis_command(self.redis_port, self.folder, "--unixsocket", self.redis_socket)
         redis = Service("redis", command, dict(os.environ))
         ports = [self.port, *(free_port() for _ in range(self.gateways - 1))]
         gateways = [self._gateway(i, port) for i, port in enumerate(ports)]
-        return [redis, self._worker("agent"), *gateways, self._worker("stt"), self._worker("tts")]
+        toolbox = [] if self.mcp_config else [self._toolbox()]
+        return [redis, self._worker("agent"), *toolbox, *gateways, self._worker("stt"), self._worker("tts")]
 
     def _gateway(self, number: int, port: int) -> Service:
         environment = self._environment() | {
@@ -71,12 +73,18 @@ class Stack:
         name = "gateway" if number == 0 else f"gateway-{number + 1}"
         return Service(name, [sys.executable, "-m", "gateway"], environment, port)
 
+    def _toolbox(self) -> Service:
+        command = [sys.executable, "-m", "agent_worker.toolbox", "--http", str(self.toolbox_port)]
+        return Service("toolbox", command, self._environment())
+
     def _worker(self, stage: str) -> Service:
         port = free_port()
         environment = self._environment() | {"HEALTH_PORT": str(port)}
         if self.engines == "instant":
             environment |= _INSTANT
-        if self.mcp_config is not None:
+        if self.mcp_config is None:
+            environment["TOOLBOX_URL"] = f"http://127.0.0.1:{self.toolbox_port}/mcp"
+        else:
             environment["MCP_CONFIG"] = str(self.mcp_config.resolve())
         return Service(stage, [sys.executable, "-m", f"{stage}_worker"], environment, port)
 

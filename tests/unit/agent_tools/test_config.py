@@ -162,3 +162,13 @@ def test_without_a_file_our_toolbox_is_used() -> None:
         args=("-m", "agent_worker.toolbox"),
         env={"TOOLBOX_CATALOGUE": "c.json"},
     )
+
+
+def test_a_toolbox_that_already_runs_is_used_where_it_is() -> None:
+    (toolbox,) = default_servers({"TOOLBOX_URL": "http://127.0.0.1:8010/mcp"})
+    assert toolbox == HttpServer(name="toolbox", url="http://127.0.0.1:8010/mcp")
+
+
+def test_a_toolbox_url_that_is_none_names_the_variable() -> None:
+    with pytest.raises(ConfigError, match=r"TOOLBOX_URL.*url"):
+        default_servers({"TOOLBOX_URL": "localhost:8010"})

@@ -86,7 +86,9 @@ _KINDS: dict[str, type[StdioServer] | type[HttpServer]] = {
 
 
 def default_servers(environ: Mapping[str, str]) -> tuple[ServerConfig, ...]:
-    """What is used without a file: our own toolbox, started with this interpreter and its own settings."""
+    """What is used without a file: our own toolbox, where `TOOLBOX_URL` says, else started with this interpreter."""
+    if url := environ.get("TOOLBOX_URL"):
+        return (_server("TOOLBOX_URL", Path(), "toolbox", {"url": url}, environ),)
     env = {name: value for name, value in environ.items() if name.startswith("TOOLBOX_") or name == "XDG_STATE_HOME"}
     return (StdioServer(name="toolbox", command=sys.executable, args=("-m", "agent_worker.toolbox"), env=env),)
 
