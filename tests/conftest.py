@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 from hypothesis import settings
+from support.redis_cluster import Cluster, running_cluster
 
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.settings import BusSettings
@@ -18,6 +19,13 @@ settings.load_profile("voicebus")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running_redis(tmp_path_factory.mktemp("redis")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three primaries. Who moves slots moves them for all tests: they must cope."""
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
 
 
 @pytest.fixture

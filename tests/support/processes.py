@@ -8,7 +8,9 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from support.process_tree import children
 from voicebus.bus.settings import BusSettings
 from voicebus_stack.ready import wait_until_ready
 from voicebus_stack.redis_server import free_port
@@ -94,3 +96,55 @@ def gateway_process(redis_url: str, prefix: str, **environment: str) -> Iterator
 def bearer_of(sub: str) -> dict[str, str]:
     """The header with a token of this user."""
     return {"Authorization": f"Bearer {make_token(SECRET, sub)}"}
+
+
+class WorkerPool:
+    """`count` processes `python -m module` that serve the same stage; each that is killed is followed by a new one.
+
+    Their logs go to files in `folder`.
+    """
+
+    def __init__(self, module: str, count: int, folder: Path, **environment: str) -> None:
+        self._module = module
+        self._count = count
+        self._folder = folder
+        self._environment = environment
+        self._running: dict[int, tuple[subprocess.Popen[bytes], int]] = {}  # by process id, with the health port
+        self._started = 0
+
+    def start(self) -> None:
+        """Starts what is missing; `wait_ready` waits for it."""
+        while len(self._running) < self._count:
+            port = free_port()
+            self._started += 1
+            variables = self._environment | {"HEALTH_PORT": str(port), "LOG_FORMAT": "json"}
+            with (self._folder / f"{self._module}-{self._started}.log").open("wb") as log:
+                process = subprocess.Popen([sys.executable, "-m", self._module], env=os.environ | variables, stderr=log)
+            self._running[process.pid] = process, port
+
+    def wait_ready(self) -> None:
+        """Returns when all are ready.
+
+        Raises:
+            TimeoutError: some were not within 60 s.
+        """
+        wait_until_ready([port for _, port in self._running.values()], timeout_s=60)
+
+    def kill(self, pid: int) -> list[int]:
+        """`kill -9` of one of them; returns the processes that it has left behind, which are to end by themselves."""
+        process, _ = self._running.pop(pid)
+        below = _descendants(pid)
+        process.kill()
+        process.wait(10)
+        return below
+
+    def stop(self) -> None:
+        """Kills all."""
+        for process, _ in self._running.values():
+            process.kill()
+            process.wait(10)
+        self._running.clear()
+
+
+def _descendants(pid: int) -> list[int]:
+    return [process for child in children(pid) for process in (child, *_descendants(child))]

@@ -23,6 +23,8 @@ from voicebus.chassis.held import Held
 from voicebus.chassis.mailbox import mail_by_mail
 from voicebus.chassis.worker import Worker
 from voicebus.contract.errors import LeaseLost
+from voicebus.contract.events import Envelope
+from voicebus.contract.mail import Sentence
 from voicebus.contract.payloads import Mode
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import HistoryEntry, NewSession
@@ -113,6 +115,32 @@ class Conversation:
             for _, fields in entries
         ]
         return [json.loads(fields[b"d"]) for fields in found]
+
+    async def speak(self, *, seconds: int) -> None:
+        """The first sentence that waits for TTS, as so much speech."""
+        speaker = await self.bus.stages("tts", "tts-1").lease(self.session_id)
+        assert speaker is not None
+        delivery = await speaker.next()
+        assert delivery is not None
+        assert isinstance(delivery.mail, Sentence)
+        sentence = delivery.mail
+        emission = Emission(sentence.turn, sentence.response_id).speech(
+            Envelope(session_id=self.session_id, turn=sentence.turn),
+            bytes(32_000 * seconds),
+            segment=sentence.segment,
+            sample_rate=16_000,
+            is_last=True,
+            text=sentence.text,
+        )
+        await speaker.emit(emission.cursor(delivery.id))
+        await speaker.release()
+
+    async def barge_in(self) -> str:
+        """Somebody speaks; what is to be joined."""
+        await self.bus.calls.command("ZADD", self.bus.keys.of(self.session_id).ready("stt"), 0, self.session_id)
+        listener = await self.bus.stages("stt", "stt-1").lease(self.session_id)
+        assert listener is not None
+        return await listener.interrupt("speech", agent_type="personal")
 
 
 async def converse(bus: Bus, mode: Mode = "text", **fields: Any) -> Conversation:

@@ -87,6 +87,20 @@ async def test_after_a_death_at_any_write_clients_see_what_they_see_without_it(
     assert set(restarts) == {0, 1}
 
 
+async def test_sentences_that_were_heard_before_a_death_are_not_spoken_again(bus: Bus) -> None:
+    scripted = Scripted(lambda _: ["One. ", 0.05, "Two. ", 0.05, "Three. ", 0.05, "Four."])
+    async with no_tools() as tools:
+        talk, responder = await converse(bus, "voice"), Responder(bus, means(scripted, tools))
+        await talk.say("count")
+        assert await answer_and_die(bus, responder, talk, "doomed", b"Three.", before=False)
+        await talk.speak(seconds=1)
+        await bus.inbox.played(talk.session_id, 1, 0, 1_000)
+        await answer_once(bus, responder, talk, "heir")
+        assert [s["text"] for s in await talk.sentences()] == ["Two.", "Three.", "Four."]
+        assert [s["segment"] for s in await talk.sentences()] == [1, 2, 3]
+        assert (await talk.events())[-1]["data"]["segments"] == 4
+
+
 async def _cut(talk: Conversation) -> str:
     """The id of a response with tokens that never came to its end."""
     events = await talk.events()

@@ -336,6 +336,37 @@ async def test_what_nobody_heard_of_a_spoken_answer_is_not_in_the_history(bus: B
     assert await talk.sentences() == []
 
 
+async def test_the_model_is_told_what_was_heard_of_an_answer_whose_playback_was_interrupted(bus: Bus) -> None:
+    talk = await converse(bus, "voice")
+    scripted = Scripted(
+        lambda messages: ["Once upon a time there was a king."] if prompt(messages) == "go" else ["Ok."]
+    )
+    async with no_tools() as tools, agent(bus, scripted, tools):
+        await talk.say("go")
+        await talk.until("response")
+        await talk.speak(seconds=1)
+        await bus.inbox.played(talk.session_id, 1, 0, 500)
+        await talk.interrupt()
+        await talk.say("stop")
+        await talk.until("response", 2)
+    told = [part.content for m in scripted.requests[-1] for part in m.parts if isinstance(part, TextPart)]
+    assert told == ["Once upon a time"]
+
+
+async def test_a_question_that_goes_on_is_told_to_the_model_once(bus: Bus) -> None:
+    talk = await converse(bus, "voice")
+    scripted = Scripted(lambda messages: ["Hm, ", 30.0] if prompt(messages) == "what time is it" else ["Late."])
+    async with no_tools() as tools, agent(bus, scripted, tools):
+        await talk.say("what time is it")
+        await talk.until("token")
+        assert await talk.barge_in() == "what time is it"
+        await talk.say("what time is it in paris")
+        await talk.until("response")
+    users = [part for m in scripted.requests[-1] for part in m.parts if isinstance(part, UserPromptPart)]
+    assert [part.content for part in users] == ["what time is it in paris"]
+    assert [entry.user for entry in await talk.history()] == ["what time is it in paris"]
+
+
 async def eventually_idle(talk: Conversation) -> None:
     async with asyncio.timeout(10):
         while not await talk.history():  # noqa: ASYNC110 - another task writes it

@@ -140,3 +140,16 @@ async def test_streams_that_are_opened_and_ended_over_and_over_are_refused_when_
             await bus.inbox.audio_start(session_id, "c1", "s4", PCM, 0)
         assert caught.value.code == "overloaded"
         assert len(await mail_of(bus, session_id)) == 6
+
+
+async def test_a_late_copy_of_a_start_does_not_take_the_stream_back(bus: Bus) -> None:
+    session_id = await open_session(bus)
+    await bus.inbox.audio_start(session_id, "c1", "s1", PCM, 0, "m1")
+    await bus.inbox.audio_start(session_id, "c2", "s1", PCM, 0, "m2")
+    with pytest.raises(Refused) as caught:
+        await bus.inbox.audio_start(session_id, "c1", "s1", PCM, 0, "m1")
+    assert caught.value.code == "audio_taken_over"
+    assert await bus.inbox.audio(session_id, "c2", "s1", 0, bytes(640)) == 640
+    await bus.inbox.audio_start(session_id, "c1", "s1", PCM, 640, "m3")  # on purpose
+    again = await bus.inbox.audio_start(session_id, "c1", "s1", PCM, 640, "m3")
+    assert again.expected == 640

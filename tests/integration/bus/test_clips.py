@@ -43,5 +43,5 @@ async def test_another_clip_with_the_same_id_is_a_conflict(bus: Bus) -> None:
     obey = (await obedience(bus, session_id)).obey
     await obey(clip("a", b"abcd"), agent_type="personal")
     with pytest.raises(Refused) as caught:
-        await obey(clip("a", b"other"), agent_type="personal")
+        await obey(clip("a", b"others"), agent_type="personal")
     assert caught.value.code == "id_conflict"

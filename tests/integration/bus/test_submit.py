@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from support.redis_cluster import everywhere
 
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.settings import BusSettings
@@ -97,7 +98,7 @@ async def test_another_number_of_partitions_refuses_to_start(bus: Bus, bus_setti
 
 async def test_calls_survive_a_flushed_script_cache(bus: Bus) -> None:
     session, _ = await bus.sessions.open(NewSession(), "alice")
-    await bus.calls.command("SCRIPT", "FLUSH")
+    await everywhere(bus, "SCRIPT", "FLUSH")
     accepted = await asyncio.gather(
         *(bus.inbox.submit(session.session_id, str(n), agent_type="personal") for n in range(20))
     )

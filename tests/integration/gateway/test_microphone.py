@@ -8,9 +8,9 @@ from support.sessions import open_session
 
 from gateway.microphone import Microphone
 from voicebus.bus.bus import Bus
-from voicebus.bus.calls import Link
-from voicebus.bus.scripts import sha
-from voicebus.bus.wire import Arg, Reply
+from voicebus.bus.link import Link
+from voicebus.bus.scripts import SCRIPTS, sha
+from voicebus.bus.wire import Reply
 from voicebus.contract.commands import AudioStart, AudioStop
 from voicebus.contract.errors import VoicebusError
 
@@ -25,11 +25,11 @@ async def test_a_stop_that_follows_its_last_bytes_travels_with_them(bus: Bus, mo
     async def complain(error: VoicebusError) -> None:
         raise error
 
-    batches: list[set[Arg]] = []
+    batches: list[set[str]] = []
     exchange = Link.exchange
 
-    async def watched(link: Link, commands: Sequence[tuple[Arg, ...]]) -> list[Reply]:
-        batches.append({command[1] for command in commands if command[0] == "EVALSHA"})
+    async def watched(link: Link, commands: Sequence[bytes]) -> list[Reply]:
+        batches.append({name for name in SCRIPTS if any(sha(name).encode() in command for command in commands)})
         return await exchange(link, commands)
 
     microphone = Microphone(bus.inbox, session_id, "c1", acknowledge, complain)
@@ -41,5 +41,5 @@ async def test_a_stop_that_follows_its_last_bytes_travels_with_them(bus: Bus, mo
         await asyncio.sleep(0)
     await microphone.stop(AudioStop(stream="s1"))
     running.cancel()
-    assert batches == [{sha("audio"), sha("audio_stop")}]
+    assert batches == [{"audio", "audio_stop"}]
     assert acknowledged == [0, 640]

@@ -1,18 +1,15 @@
 """The native WebSocket: who gets in, what comes back, and what others see of it."""
 
-import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from jose import jwt
-from support.processes import SECRET, RunningGateway, gateway_process
+from support.processes import SECRET, RunningGateway
 from support.sessions import events_of, open_session
 from support.wire import wire
 
 from voicebus.bus.bus import Bus
-from voicebus.bus.emission import Emission
-from voicebus.contract import events, payloads
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession
 from voicebus_stack.tokens import make_token
@@ -248,34 +245,6 @@ async def test_microphone_audio_is_acknowledged_and_resumed_on_another_gateway(
     assert lease is not None
     chunks = [getattr(mail, "data", b"") for _, mail in await lease.mail_after("0-0")]
     assert b"".join(chunks) == b"ab" * 500 + b"cd" * 500 + b"ef"
-
-
-async def test_a_slow_client_is_served_from_the_log_and_nobody_waits_for_it(redis_url: str, gateway_bus: Bus) -> None:
-    with gateway_process(redis_url, "gw", QUEUE_MAX="16") as gateway:
-        session_id = await open_session(gateway_bus, "hello")
-        lease = await gateway_bus.stages("agent", "w").lease(session_id)
-        assert lease is not None
-        async with wire(gateway, session_id, max_queue=1) as slow, wire(gateway, session_id) as quick:
-            await slow.until("welcome")
-            await quick.until("welcome")
-            data = payloads.TokenData(token="x" * 2_000, response_id="r")
-            token = events.Token(session_id=session_id, turn=1, data=data)
-            for _ in range(50):
-                await lease.emit(*(Emission(1, "r").event(token) for _ in range(40)))
-            for client in (quick, slow):
-                assert [(await client.receive())["seq"] for _ in range(2_000)] == list(range(3, 2_003))
-
-
-async def test_a_draining_gateway_sends_its_clients_away(redis_url: str, gateway_bus: Bus) -> None:
-    with gateway_process(redis_url, "gw", DRAIN_S="0.5") as gateway:
-        session_id = await open_session(gateway_bus)
-        async with wire(gateway, session_id) as client:
-            await client.until("welcome")
-            gateway.process.terminate()
-            drain = await client.until("drain")
-            assert 0 <= drain["data"]["reconnect_after_ms"] <= 500
-            assert await client.close_code() == 1012
-        assert await asyncio.to_thread(gateway.process.wait, 10) == 0
 
 
 async def test_events_of_a_cut_client_wait_for_it(

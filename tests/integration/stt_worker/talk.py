@@ -117,6 +117,13 @@ class Talk:
         entries = await self.bus.calls.command("XRANGE", mailbox, "-", "+")
         await self.bus.calls.command("XDEL", mailbox, entries[number][0])
 
+    async def until_owned(self) -> None:
+        """Waits until a worker owns the stage."""
+        session = self.bus.keys.of(self.session_id).session
+        async with asyncio.timeout(10):
+            while await self.bus.calls.command("HGET", session, "stt.state") != b"leased":  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+
     async def released(self) -> bool:
         """Whether no worker owns the stage and none is asked for."""
         ready = self.bus.keys.of(self.session_id).ready("stt")

@@ -93,13 +93,15 @@ async def test_two_sessions_that_speak_at_once_are_both_understood(bus: Bus, eng
         await other.until_said("what time is it in tokyo")
 
 
-async def test_each_utterance_of_a_stream_opens_a_turn(bus: Bus, engine: PocketsphinxEngine) -> None:
+async def test_an_utterance_opens_a_turn_with_what_is_not_answered_yet(bus: Bus, engine: PocketsphinxEngine) -> None:
     async with working(bus, engine), talk(bus) as client:
         await client.start()
         await client.say(recording("two-requests"), chunk=4_096)
         await client.stop()
-        await client.until_said("what time is it in paris", "please add twenty three and nineteen")
-        assert [event.turn for event in await client.log()] == [1, 1, 2, 2]
+        first, second = "what time is it in paris", "please add twenty three and nineteen"
+        await client.until_said(first, f"{first} {second}")
+        assert [final.data.text for final in client.finals] == [first, second]
+        assert [event.turn for event in await client.log()] == [1, 1, 1, 2, 2]
         await client.start()
         await client.say(recording("good-morning-44khz-stereo"), chunk=4_096)
         await client.stop()
@@ -127,7 +129,7 @@ async def test_a_stream_without_frames_is_given_back_and_goes_on_later(bus: Bus)
         await client.until_released()
         assert await client.waiting() == 0
         await client.say(recording("question")[40_001:], chunk=999)
-        await client.until_said("hello", "hello")
+        await client.until_said("hello", "hello hello")
         assert client.errors == []
         first, second = client.finals
         assert first.data.end_ms is not None
@@ -190,7 +192,7 @@ async def test_what_lies_behind_a_final_in_the_same_mail_is_not_lost_with_the_wo
         await client.until_said("hello")
         await dying.crash()
         async with working(bus, InstantEngine("hello")):
-            await client.until_said("hello", "hello")
+            await client.until_said("hello", "hello hello")
             await client.until_released()
         assert client.errors == []
 
@@ -205,6 +207,18 @@ async def test_a_worker_that_cant_end_an_utterance_in_time_hands_it_over_all_the
         await draining.drain()
         async with asyncio.timeout(bus.settings.lease_ms / 1000 / 2), working(bus, InstantEngine("hello")):
             await client.until_said("hello")
+
+
+async def test_a_stream_whose_mail_is_all_done_goes_on_with_the_next_worker(bus: Bus) -> None:
+    async with talk(bus) as client:
+        async with working(bus, InstantEngine("hello")):
+            await client.start(PCM)
+            await client.until_waiting(0)
+        async with working(bus, InstantEngine("hello")):
+            await client.until_owned()
+            await client.say(speech() + SILENCE)
+            await client.until_said("hello")
+        assert client.errors == []
 
 
 async def test_a_draining_worker_ends_the_utterance_and_hands_the_next_one_over(
@@ -222,7 +236,7 @@ async def test_a_draining_worker_ends_the_utterance_and_hands_the_next_one_over(
         await client.until_said(QUESTION)
         async with working(bus, InstantEngine("the next one")):
             await client.say(data + SILENCE)
-            await client.until_said(QUESTION, "the next one")
+            await client.until_said(QUESTION, f"{QUESTION} the next one")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +272,7 @@ async def test_behind_a_hole_the_stream_goes_on(bus: Bus) -> None:
         await client.lose_mail(4)
         async with working(bus, InstantEngine("hello")):
             await client.stop()
-            await client.until_said("hello", "hello")
+            await client.until_said("hello", "hello hello")
             await client.until_released()
         assert client.errors == []
         assert client.finals[1].data.start_ms == pytest.approx(4 * 9_999 / 32, abs=120)
@@ -337,9 +351,45 @@ async def test_a_lost_utterance_is_decoded_again(bus: Bus) -> None:
         await client.start()
         await client.say(recording("two-requests"))
         await client.stop()
-        await client.until_said("hello", "hello")
+        await client.until_said("hello", "hello hello")
         assert client.errors == []
         assert engine.opened == 4
+
+
+class Speechless:
+    """Understands "hello" in the first utterance, and nothing in the others."""
+
+    name: Final = "speechless"
+    load: Final = 0.0
+
+    def __init__(self) -> None:
+        self._texts = iter(["hello"])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+    async def open(self) -> Decoding:
+        return await InstantEngine(next(self._texts, "")).open()
+
+
+async def test_a_question_that_a_cough_interrupted_is_asked_again(bus: Bus) -> None:
+    async with working(bus, Speechless()), talk(bus) as client:
+        await client.start()
+        await client.say(recording("two-requests"))
+        await client.stop()
+        await client.until_said("hello", "hello")
+        await client.until_released()
+        log = await client.log()
+        assert [(event.type, event.turn) for event in log] == [
+            *(("stt", 1), ("user", 1), ("interrupted", 1), ("user", 2)),
+        ]
+        first, second = (event.data.id for event in log if isinstance(event, User))
+        assert first != second
 
 
 async def test_an_utterance_that_is_lost_again_and_again_is_given_up_and_the_next_one_understood(bus: Bus) -> None:

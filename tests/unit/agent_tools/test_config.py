@@ -99,11 +99,11 @@ def test_a_disabled_server_is_left_out_even_if_it_could_not_be_used(tmp_path: Pa
 
 
 def test_our_own_options_of_a_server_and_its_tools(tmp_path: Path) -> None:
-    options = {"timeout_s": 5, "tools": {"wipe": {"enabled": False}, "*": {"idempotent": True, "timeout_s": 1}}}
+    options = {"timeout_s": 5, "tools": {"wipe": {"enabled": False}, "*": {"idempotent": True, "approval": True}}}
     (server,) = read(tmp_path, {"s": {**STDIO, "voicebus": options}})
     assert server.voicebus.timeout_s == 5
-    assert not server.options("wipe").enabled
-    assert server.options("any") == ToolOptions(idempotent=True, timeout_s=1)
+    assert server.options("wipe") == ToolOptions(enabled=False)
+    assert server.options("any") == ToolOptions(idempotent=True, approval=True)
 
 
 @pytest.mark.parametrize(

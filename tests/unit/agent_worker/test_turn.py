@@ -16,7 +16,7 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.usage import RequestUsage
 
-from agent_worker.journal import Entry, Finished, Responded, Started, dump_entry, load_entry
+from agent_worker.journal import Asked, Entry, Finished, Responded, Started, dump_entry, load_entry
 from agent_worker.tools.outcome import ToolOutcome
 from agent_worker.turn import AskModel, CallTools, StopTurn, Turn
 
@@ -32,6 +32,7 @@ OUTCOMES = st.builds(
     is_error=st.booleans(),
     outcome=st.sampled_from(["ok", "error", "unknown", "cancelled"]),
     duration_ms=st.floats(0, 1000, allow_nan=False),
+    denied=st.booleans(),
 )
 
 
@@ -74,6 +75,16 @@ def test_a_call_that_was_begun_is_repeated_only_if_that_does_no_harm() -> None:
     assert todo(responded("a", "b", "c"), *begun) == [("a", "repeat"), ("b", "give_up"), ("c", "start")]
 
 
+def test_a_call_that_was_asked_about_is_known_until_its_response_is_done() -> None:
+    entries = (responded("a", "b"), Asked(tool_call_id="b", expires_at=NOON))
+    following = turn(*entries).next()
+    assert isinstance(following, CallTools)
+    assert [(item.action, item.asked) for item in following.todo] == [("start", False), ("start", True)]
+    later = turn(*entries, finished("a"), finished("b"), responded("b", response_id="r2")).next()
+    assert isinstance(later, CallTools)
+    assert not later.todo[0].asked
+
+
 def test_a_call_with_an_outcome_is_left_alone() -> None:
     assert todo(responded("a", "b"), Started(tool_call_id="a", repeatable=False), finished("a")) == [("b", "start")]
 
@@ -103,10 +114,17 @@ def test_the_model_sees_results_in_the_order_of_its_calls() -> None:
     assert [(part.tool_call_id, part.content) for part in returned] == [("a", ""), ("b", 2)]
 
 
+def test_the_model_is_told_that_a_call_was_denied() -> None:
+    denied = ToolOutcome(content="no", is_error=True, outcome="cancelled", duration_ms=0, denied=True)
+    messages = turn(responded("a"), Finished(tool_call_id="a", outcome=denied)).messages()
+    assert [part.outcome for part in messages[2].parts if isinstance(part, ToolReturnPart)] == ["denied"]
+
+
 @given(outcome=OUTCOMES, repeatable=st.booleans(), segments=st.integers(0, 9))
 def test_an_entry_survives_the_journal(outcome: ToolOutcome, repeatable: bool, segments: int) -> None:
     for entry in (
         responded("a", "b", segments=segments),
+        Asked(tool_call_id="a", expires_at=NOON),
         Started(tool_call_id="a", repeatable=repeatable),
         Finished(tool_call_id="a", outcome=outcome),
     ):

@@ -35,8 +35,10 @@ class Stored:
             0,
             [part for seq in events for part in (str(seq).encode(), b"{}")],
             [part for n, seq in chunks for part in (str(n).encode(), str(seq).encode(), b"{}", b"")],
+            int(len(events) == most_events),
+            int(len(chunks) == most_chunks),
         ]
-        return page_of(reply, at, most_events=most_events, most_chunks=most_chunks)
+        return page_of(reply, at)
 
 
 @given(st.lists(st.sampled_from(["event", "chunk"]), max_size=30), st.integers(1, 5), st.integers(1, 5))
@@ -58,20 +60,21 @@ def test_pages_of_any_size_give_everything_once_in_the_order_of_its_making(
 
 def reply(**changes: Any) -> list[Any]:
     fields = {"epoch": EPOCH, "head": 9, "n": 4, "valid": 9, "valid_n": 4, "gone": 0, "events": [], "chunks": []}
+    fields |= {"more_events": 0, "more_chunks": 0}
     return list((fields | changes).values())
 
 
 def test_a_position_that_is_valid_no_more_is_a_gap_and_the_reader_goes_on_below_it() -> None:
     events = [part for seq in range(6, 10) for part in (str(seq).encode(), b"{}")]
     asked = Position(epoch="ffffffff", seq=8, speech=3)
-    page = page_of(reply(valid=5, valid_n=3, events=events), asked, most_events=10, most_chunks=10)
+    page = page_of(reply(valid=5, valid_n=3, events=events), asked)
     assert page.gaps == [GapRange(stream="events", first=6, last=8, reason="epoch_changed")]
     assert [item.seq for item in page.items] == [6, 7, 8, 9]
 
 
 def test_a_position_ahead_is_a_gap_and_the_reader_stands_at_the_head() -> None:
     asked = Position(epoch=EPOCH.decode(), seq=12, speech=7)
-    page = page_of(reply(), asked, most_events=10, most_chunks=10)
+    page = page_of(reply(), asked)
     assert [(gap.stream, gap.first, gap.last, gap.reason) for gap in page.gaps] == [
         ("events", 10, 12, "ahead"),
         ("speech", 5, 7, "ahead"),
@@ -81,7 +84,7 @@ def test_a_position_ahead_is_a_gap_and_the_reader_stands_at_the_head() -> None:
 
 def test_what_was_trimmed_is_a_gap() -> None:
     events = [b"8", b"{}", b"9", b"{}"]
-    page = page_of(reply(gone=2, events=events), Position(seq=3), most_events=10, most_chunks=10)
+    page = page_of(reply(gone=2, events=events), Position(seq=3))
     assert [(gap.stream, gap.first, gap.last, gap.reason) for gap in page.gaps] == [
         ("events", 4, 7, "trimmed"),
         ("speech", 1, 2, "trimmed"),
@@ -90,12 +93,12 @@ def test_what_was_trimmed_is_a_gap() -> None:
 
 def test_a_gap_is_told_on_one_page_only() -> None:
     events = [b"1", b"{}", b"2", b"{}"]
-    page = page_of(reply(gone=2, events=events), Position(), most_events=2, most_chunks=10)
+    page = page_of(reply(gone=2, events=events, more_events=1), Position())
     assert [(gap.stream, gap.last) for gap in page.gaps] == [("speech", 2)]
     assert (page.position.seq, page.position.speech) == (2, 2)
 
     chunks = [b"1", b"3", b"{}", b""]
-    page = page_of(reply(events=[b"8", b"{}", b"9", b"{}"], chunks=chunks), Position(), most_events=10, most_chunks=1)
+    page = page_of(reply(events=[b"8", b"{}", b"9", b"{}"], chunks=chunks, more_chunks=1), Position())
     assert [(gap.stream, gap.last) for gap in page.gaps] == [("events", 7)]
     assert (page.position.seq, page.position.speech) == (7, 1)
 

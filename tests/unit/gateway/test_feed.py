@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.feed import Feed
+from gateway.feed import Backlog, Feed
 from voicebus.bus.items import EphemeralItem, EventItem, Item, Page, SpeechItem
 from voicebus.contract.positions import Position
 
@@ -98,3 +98,37 @@ def test_a_loss_during_a_read_makes_it_read_once_more() -> None:
     feed.page(page)
     assert feed.reading
     assert [item.seq for item in feed.page(session.page(feed.position, 10))] == [1]
+
+
+def test_a_backlog_is_full_by_number_and_by_size() -> None:
+    few, large = Backlog(2), Backlog(100, most_bytes=1_000)
+    for n in range(2):
+        few.add(EventItem(EPOCH, n, b"{}"))
+        large.add(SpeechItem(EPOCH, 1, n, b"{}", bytes(500)))
+    assert (few.full, large.full) == (False, False)
+    few.add(EphemeralItem(EPOCH, 3, b""))
+    large.add(EventItem(EPOCH, 3, b"x"))
+    assert (few.full, large.full) == (True, True)
+    assert (len(few.take()), len(large.take())) == (3, 3)
+    assert (few.full, large.full, len(few), len(large)) == (False, False, 0, 0)
+
+
+def test_what_waits_during_a_read_is_bounded_and_read_again() -> None:
+    session, feed = Session(), Feed(Position(epoch=EPOCH), most_kept=4)
+    page = session.page(feed.position, 10)
+    for _ in range(7):
+        feed.live(session.publish("event"))
+    assert len(feed._kept) <= 4
+    assert feed.page(page) == []
+    assert feed.reading
+    assert [item.seq for item in feed.page(session.page(feed.position, 10))] == list(range(1, 8))
+
+
+def test_what_an_old_epoch_published_during_a_read_makes_it_read_once_more_and_no_oftener() -> None:
+    feed = Feed(Position(epoch="old", seq=1))
+    feed.live(EventItem("old", 2, b"{}"))
+    head = Position(epoch="new", seq=1)
+    feed.page(Page(position=head, head=head))
+    assert feed.reading
+    feed.page(Page(position=head, head=head))
+    assert not feed.reading

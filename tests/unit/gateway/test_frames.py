@@ -44,6 +44,7 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.pauses: list[bool] = []  # True: paused; False: resumed
+        self.written = b""
 
     def pause_reading(self) -> None:
         self.pauses.append(True)
@@ -51,15 +52,23 @@ class Transport(asyncio.Transport):
     def resume_reading(self) -> None:
         self.pauses.append(False)
 
+    def write(self, data: Any) -> None:
+        self.written += data
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
 
 
-async def test_a_client_is_read_a_little_ahead_and_no_further() -> None:
+def a_protocol() -> tuple[FramesProtocol, Transport]:
     config = Config(lambda scope: None, log_config=None)
     config.load()
     protocol = FramesProtocol(config, ServerState(), {})
     protocol.transport = transport = Transport()
+    return protocol, transport
+
+
+async def test_a_client_is_read_a_little_ahead_and_no_further() -> None:
+    protocol, transport = a_protocol()
     for _ in range(frames._READ_AHEAD - 1):
         protocol.handle_text(Frame(Opcode.TEXT, b"{}"))
     assert transport.pauses == []
@@ -68,3 +77,32 @@ async def test_a_client_is_read_a_little_ahead_and_no_further() -> None:
     while not protocol.queue.empty():
         await protocol.receive()
     assert transport.pauses == [True, False]
+
+
+async def test_a_message_in_any_number_of_empty_pieces_takes_no_memory() -> None:
+    protocol, _ = a_protocol()
+    protocol.handle_text(Frame(Opcode.TEXT, b"{", fin=False))
+    for _ in range(1_000):
+        protocol.handle_cont(Frame(Opcode.CONT, b"", fin=False))
+    assert len(protocol.frames) == 1
+    protocol.handle_cont(Frame(Opcode.CONT, b"}", fin=True))
+    assert (await protocol.receive())["text"] == "{}"  # type: ignore[typeddict-item]
+
+
+async def test_answers_to_pings_do_not_pile_up_before_a_client_that_does_not_read() -> None:
+    protocol, transport = a_protocol()
+    protocol.conn.state = OPEN
+    ping = Frame(Opcode.PING, b"?")
+    protocol.conn.recv_frame(ping)
+    protocol.handle_ping()
+    assert len(transport.written) == 3
+    protocol.pause_writing()
+    for _ in range(1_000):
+        protocol.conn.recv_frame(ping)
+        protocol.handle_ping()
+    assert len(transport.written) == 3
+    assert protocol.conn.data_to_send() == []
+    protocol.resume_writing()
+    protocol.conn.recv_frame(ping)
+    protocol.handle_ping()
+    assert len(transport.written) == 6

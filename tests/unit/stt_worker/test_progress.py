@@ -50,7 +50,7 @@ def test_without_a_stream_no_note_is_left_and_the_cursor_moves_all_the_same() ->
 def test_the_same_speech_opens_a_turn_with_the_same_id() -> None:
     def opened(session: str, stream: str, speech_end: int) -> object:
         final = Final("hello", 1.0, 0, 100, speech_end, Checkpoint())
-        return Reporter(session, "personal").final(stream, final, final_ms=None).operations[3]
+        return Reporter(session, "personal").final(stream, final, before="", final_ms=None).operations[3]
 
     assert opened("a", "s", 9) == opened("a", "s", 9)
     assert len({opened("a", "s", 9), opened("b", "s", 9), opened("a", "t", 9), opened("a", "s", 8)}) == 4

@@ -18,7 +18,7 @@ from voicebus_client.errors import (
 )
 from voicebus_client.events import Event
 from voicebus_client.microphone import Microphone
-from voicebus_client.models import Answer, Health, HistoryMessage, SessionInfo
+from voicebus_client.models import Answer, Health, HistoryMessage, PendingApproval, SessionInfo
 from voicebus_client.options import Options
 from voicebus_client.outbox import Ack
 from voicebus_client.position import Position
@@ -39,6 +39,7 @@ __all__ = [
     "Microphone",
     "Options",
     "OutboxFull",
+    "PendingApproval",
     "Position",
     "SessionEnded",
     "SessionInfo",

@@ -18,6 +18,16 @@ class HistoryMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingApproval:
+    """A tool call that waits for `approve_tool`."""
+
+    tool_call_id: str
+    tool_name: str
+    parameters: Mapping[str, Any]
+    expires_at: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True, slots=True)
 class SessionInfo:
     """A session's state."""
 
@@ -31,6 +41,7 @@ class SessionInfo:
     turn: int  # the last one submitted
     position: Position  # heads of log and speech
     active_turn: int | None = None  # the one being answered
+    approvals: tuple[PendingApproval, ...] = ()  # its tool calls that wait for one
     members: tuple[str, ...] = ()
     context: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[HistoryMessage, ...] = ()  # of a single session only, not in lists
@@ -77,6 +88,10 @@ def session_info(body: Any) -> SessionInfo:
             turn=body["turn"],
             position=Position(**{name: body["position"][name] for name in ("epoch", "seq", "speech")}),
             active_turn=body.get("active_turn"),
+            approvals=tuple(
+                PendingApproval(a["tool_call_id"], a["tool_name"], a["parameters"], a["expires_at"])
+                for a in body.get("approvals", ())
+            ),
             members=tuple(body.get("members", ())),
             context=body.get("context", {}),
             history=tuple(HistoryMessage(m["role"], m["content"], m["turn"]) for m in body.get("history", ())),

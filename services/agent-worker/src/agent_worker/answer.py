@@ -6,6 +6,7 @@ that completed it.
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -54,7 +55,9 @@ class Scene:
 class Answer:
     """One model response, as its text comes in. `run` writes it out until `close`; then `rest` is what is left."""
 
-    def __init__(self, lease: Lease, scene: Scene, *, first_segment: int, measured: bool) -> None:
+    def __init__(
+        self, lease: Lease, scene: Scene, *, first_segment: int, measured: bool, said: Mapping[int, str] | None = None
+    ) -> None:
         self.response_id = uuid4().hex
         self.text = ""
         self.first_seq = 0  # of its first token; 0 while there is none
@@ -69,6 +72,7 @@ class Answer:
         self._closed = asyncio.Event()
         self._announced = False
         self._measured = measured  # whether its first token is the turn's first
+        self._said = said or {}  # sentences by segment that were heard of responses that this one replaces
 
     def add(self, text: str) -> None:
         """More of the answer."""
@@ -137,12 +141,16 @@ class Answer:
 
     def _speak(self, emission: Emission, sentences: list[str]) -> None:
         for text in sentences:
+            segment = self._first_segment + self.segments
+            self.segments += 1
+            if self._said.get(segment) == text:
+                continue
+            self._said = {}  # from here on it is another answer
             sentence = Sentence(
                 turn=self._scene.turn,
                 response_id=self.response_id,
-                segment=self._first_segment + self.segments,
+                segment=segment,
                 text=text,
                 agent_type=self._scene.session.agent_type,
             )
             emission.sentence(sentence)
-            self.segments += 1

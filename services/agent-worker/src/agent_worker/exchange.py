@@ -23,7 +23,7 @@ from agent_worker.settings import AgentSettings
 from agent_worker.tools.toolset import Toolset
 from agent_worker.turn import AskModel, CallTools, StopTurn, Turn
 from voicebus.bus.emission import Emission
-from voicebus.bus.stages import Lease
+from voicebus.chassis.held import Held
 from voicebus.contract.errors import StageFailed
 from voicebus.contract.events import Error, Response, ResponseRestarted
 from voicebus.contract.payloads import ProblemData, ResponseData, ResponseRestartedData, Usage
@@ -50,18 +50,18 @@ class Exchange:
     """One turn at work: `turn` holds what was done, `answer` the model response that is on its way."""
 
     def __init__(
-        self, means: Means, lease: Lease, scene: Scene, turn: Turn, *, mail_id: str, past: Sequence[ModelMessage]
+        self, means: Means, held: Held, scene: Scene, turn: Turn, *, mail_id: str, past: Sequence[ModelMessage]
     ) -> None:
         self.turn = turn
         self.answer: Answer | None = None
         self.first_token_ms: float | None = None
         self._means = means
-        self._lease = lease
+        self._lease = held.lease
         self._scene = scene
         self._mail_id = mail_id
         self._past = past
-        settings = means.settings
-        self._calls = ToolCalls(means.tools, lease, scene, turn, parallel=settings.agent_parallel_tools)
+        self._said: dict[int, str] = {}  # of the responses that were taken back, what was heard
+        self._calls = ToolCalls(means.tools, held, scene, turn, means.settings)
 
     async def run(self) -> None:
         """Work until the answer is out and the mail is done with.
@@ -69,6 +69,7 @@ class Exchange:
         Raises:
             LeaseLost: another worker may own the stage.
             TurnCancelled: the turn was interrupted.
+            TurnPostponed: the worker drains while a call waits to be approved.
             StageFailed: there will be no answer.
         """
         while True:
@@ -82,9 +83,10 @@ class Exchange:
                     raise StageFailed("too_many_steps")
 
     async def restart(self, response_id: str, first_seq: int) -> None:
-        """Take back what is out of a response that was cut."""
+        """Take back what is out of a response that was cut, but for the sentences that were heard."""
         data = ResponseRestartedData(response_id=response_id, discard_from_seq=first_seq)
         await self._lease.emit(Emission(self._scene.turn).restart(ResponseRestarted(**self._scene.envelope, data=data)))
+        self._said = await self._lease.said(self._scene.turn)
 
     async def fail(self, error: StageFailed) -> None:
         """Tell the clients that there is no answer; the mail is done with, and the session goes on."""
@@ -121,7 +123,7 @@ class Exchange:
         back_off_s = FIRST_BACK_OFF_S
         for attempt in range(1, attempts + 1):
             first_segment, measured = self.turn.segments, self.first_token_ms is None
-            answer = Answer(self._lease, self._scene, first_segment=first_segment, measured=measured)
+            answer = Answer(self._lease, self._scene, first_segment=first_segment, measured=measured, said=self._said)
             self.answer = answer
             reply = await self._stream(answer)
             if isinstance(reply, ModelResponse):

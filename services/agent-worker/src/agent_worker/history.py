@@ -16,7 +16,7 @@ from pydantic_ai.messages import (
 )
 
 from agent_worker.turn import Turn
-from voicebus.contract.sessions import HistoryEntry
+from voicebus.contract.sessions import HistoryCut, HistoryEntry
 
 PAST_MAX: Final = 256 * 1024  # bytes of earlier turns that a model is told; older ones are left out
 RESULT_MAX: Final = 8 * 1024  # bytes of a tool's result once its turn is over
@@ -29,22 +29,34 @@ ModelMessagesTypeAdapter.rebuild()  # else it is built at its first use: 0.15 s 
 def past_messages(entries: Sequence[bytes]) -> list[ModelMessage]:
     """The messages of earlier turns, oldest first: as many of the last turns as fit."""
     turns: list[list[ModelMessage]] = []
+    cuts: dict[int, HistoryCut] = {}
     size = 0
     for raw in reversed(entries):
         size += len(raw)
         if size > PAST_MAX:
             break
         try:
-            turns.append(_messages(raw))
+            if cut := HistoryCut.of(raw):
+                cuts[cut.cut] = cut
+            else:
+                number, messages = _turn(raw)
+                turns.append(_as_heard(messages, cuts[number]) if number in cuts else messages)
         except ValidationError:
             _log.warning("history_entry_unreadable", size=len(raw))
     return [message for turn in reversed(turns) for message in turn]
 
 
 @lru_cache(maxsize=4_096)
-def _messages(raw: bytes) -> list[ModelMessage]:
-    """The messages of one turn. Each turn of a conversation asks for all earlier ones again; nobody changes them."""
-    return repair_messages(ModelMessagesTypeAdapter.validate_python(HistoryEntry.model_validate_json(raw).messages))
+def _turn(raw: bytes) -> tuple[int, list[ModelMessage]]:
+    """A turn's number and messages. Each turn asks for all earlier ones again; nobody changes them."""
+    entry = HistoryEntry.model_validate_json(raw)
+    return entry.turn, repair_messages(ModelMessagesTypeAdapter.validate_python(entry.messages))
+
+
+def _as_heard(messages: list[ModelMessage], cut: HistoryCut) -> list[ModelMessage]:
+    """A turn whose answer was complete when its playback was interrupted."""
+    heard = _heard_only(messages, cut.heard)
+    return [] if cut.joined and len(heard) == 1 else heard  # no tool was called: nothing but the question
 
 
 def answered(turn: Turn, number: int, response: ModelResponse | None, text: str) -> HistoryEntry:
@@ -58,8 +70,8 @@ def interrupted(turn: Turn, number: int, said: str, *, spoken: bool) -> HistoryE
     """A turn that was cut short after `said`: what was written or, if the answer was spoken, what was heard."""
     messages = turn.messages(result_max=RESULT_MAX)
     if spoken:
-        messages = [_without_text(message) for message in messages]
-    if said:
+        messages = _heard_only(messages, said)
+    elif said:
         messages.append(ModelResponse(parts=[TextPart(content=said)]))
     return _entry(turn, number, messages, assistant=said, interrupted=True)
 
@@ -74,6 +86,13 @@ def _entry(
         interrupted=interrupted,
         messages=ModelMessagesTypeAdapter.dump_python(list(messages), mode="json", exclude_none=True),
     )
+
+
+def _heard_only(messages: Sequence[ModelMessage], heard: str) -> list[ModelMessage]:
+    """The messages with what was heard in place of what was written."""
+    without = [_without_text(message) for message in messages]
+    kept = [message for message in without if message.parts]
+    return [*kept, ModelResponse(parts=[TextPart(content=heard)])] if heard else kept
 
 
 def _without_text(message: ModelMessage) -> ModelMessage:

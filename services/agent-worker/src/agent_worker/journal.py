@@ -1,7 +1,8 @@
 """What an agent writes down while it answers a turn, so that another worker can go on from there.
 
-A model response is written down when it is finished and calls tools; a tool call when it may start, and again with
-its outcome. The last response of a turn is never written down: it ends the turn in the same write.
+A model response is written down when it is finished and calls tools; a tool call when a person is asked whether it may
+be made, when it may start, and again with its outcome. The last response of a turn is never written down: it ends the
+turn in the same write.
 """
 
 from typing import Annotated, Literal
@@ -10,7 +11,7 @@ from pydantic import Field, TypeAdapter
 from pydantic_ai.messages import ModelResponse
 
 from agent_worker.tools.outcome import ToolOutcome
-from voicebus.contract.payloads import Frozen
+from voicebus.contract.payloads import Frozen, Timestamp
 
 
 class Responded(Frozen):
@@ -20,6 +21,14 @@ class Responded(Frozen):
     response_id: str
     message: ModelResponse
     segments: int  # sentences of this response that were mailed to TTS
+
+
+class Asked(Frozen):
+    """Clients were asked to approve the call; their word stands in the session's state."""
+
+    kind: Literal["asked"] = "asked"
+    tool_call_id: str
+    expires_at: Timestamp
 
 
 class Started(Frozen):
@@ -38,7 +47,7 @@ class Finished(Frozen):
     outcome: ToolOutcome
 
 
-Entry = Responded | Started | Finished
+Entry = Responded | Asked | Started | Finished
 _ENTRIES: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from agent_worker import history
 from agent_worker.answer import Scene
+from agent_worker.calls import TurnPostponed
 from agent_worker.exchange import Exchange, Means
 from agent_worker.journal import Finished, load_entry
 from agent_worker.tools.outcome import ToolOutcome
@@ -35,7 +36,7 @@ class Responder:
         self._means = means
 
     async def handle(self, held: Held, delivery: Delivery) -> None:
-        """Answer one turn, from where an earlier worker left it.
+        """Answer one turn, from where an earlier worker left it. On drain it may be left to the next worker.
 
         Raises:
             LeaseLost: another worker may own the stage.
@@ -51,7 +52,7 @@ class Responder:
             turn = Turn(delivery.mail.content, _mailed_at(delivery.id), entries, max_steps=max_steps)
             scene = Scene(delivery.session, number, began)
             exchange = Exchange(
-                self._means, held.lease, scene, turn, mail_id=delivery.id, past=history.past_messages(delivery.history)
+                self._means, held, scene, turn, mail_id=delivery.id, past=history.past_messages(delivery.history)
             )
             line["outcome"] = await self._conclude(held, delivery, exchange, scene)
             line |= {
@@ -70,6 +71,8 @@ class Responder:
         except TurnCancelled:
             await self._wind_up(held, delivery, exchange, scene)
             return "cancelled"
+        except TurnPostponed:
+            return "postponed"
         except StageFailed as error:
             return await self._fail(held, delivery, exchange, scene, error)
         return "ok"
@@ -96,16 +99,18 @@ class Responder:
                 content = "not made" if todo.action == "start" else "called off; it may have had part of its effect"
                 outcome = ToolOutcome(content=content, is_error=True, outcome="cancelled", duration_ms=0)
                 turn.record(Finished(tool_call_id=todo.call.tool_call_id, outcome=outcome))
+        cut = await held.lease.cut(scene.turn)
         if scene.spoken:
-            said = await held.lease.heard(scene.turn) or ""
+            said = cut.heard
         elif delivery.cancelled and delivery.response and not turn.responded(delivery.response):
             said = await self._written(scene.session, delivery)
         else:
             said = exchange.answer.text if exchange.answer else ""
-        entry = history.interrupted(turn, scene.turn, said, spoken=scene.spoken)
-        keep = self._means.settings.history_turns
-        emission = Emission().history(history.dump(entry), keep=keep).answered(scene.turn).cursor(delivery.id)
-        await held.lease.emit(emission)
+        emission = Emission()
+        if turn.steps or not cut.joined:
+            entry = history.interrupted(turn, scene.turn, said, spoken=scene.spoken)
+            emission.history(history.dump(entry), keep=self._means.settings.history_turns)
+        await held.lease.emit(emission.answered(scene.turn).cursor(delivery.id))
 
     async def _written(self, session: Session, delivery: Delivery) -> str:
         """What an earlier worker let the clients read of the response that was cut."""

@@ -30,6 +30,7 @@ class AgentSettings(ServiceSettings):
     agent_sessions: int = Field(default=200, ge=1)  # that the worker holds at most
     agent_parallel_tools: int = Field(default=8, ge=1)  # in one turn
     agent_tool_timeout_s: float = Field(default=30.0, gt=0)  # where the server's configuration says nothing else
+    agent_approval_timeout_s: float = Field(default=300.0, gt=0, le=30 * 86_400)  # how long a call waits for a person
     agent_tools_ready_s: float = Field(default=5.0, ge=0)  # how long the start waits for the tool servers
     mcp_config: Path | None = None  # an mcpServers file; without one the toolbox is used
 

@@ -19,7 +19,7 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
-from agent_worker.journal import Entry, Finished, Responded, Started
+from agent_worker.journal import Asked, Entry, Finished, Responded, Started
 from agent_worker.tools.outcome import CONTENT_MAX, OutcomeKind, ToolOutcome, bounded
 
 _TOLD: Final[dict[OutcomeKind, Literal["success", "failed", "interrupted"]]] = {
@@ -57,6 +57,7 @@ class Todo:
 
     call: ToolCallPart
     action: Literal["start", "repeat", "give_up"]
+    asked: bool = False  # whether clients were asked to approve it
 
 
 Next = AskModel | CallTools | StopTurn
@@ -65,14 +66,15 @@ Next = AskModel | CallTools | StopTurn
 @dataclass
 class _Call:
     part: ToolCallPart
+    asked: bool = False
     started: Started | None = None
     outcome: ToolOutcome | None = None
 
     @property
     def todo(self) -> Todo:
         if self.started is None:
-            return Todo(self.part, "start")
-        return Todo(self.part, "repeat" if self.started.repeatable else "give_up")
+            return Todo(self.part, "start", self.asked)
+        return Todo(self.part, "repeat" if self.started.repeatable else "give_up", self.asked)
 
 
 @dataclass
@@ -98,6 +100,8 @@ class Turn:
             case Responded():
                 calls = {part.tool_call_id: _Call(part) for part in entry.message.tool_calls}
                 self._steps.append(_Step(entry, calls))
+            case Asked():
+                self._steps[-1].calls[entry.tool_call_id].asked = True
             case Started():
                 self._steps[-1].calls[entry.tool_call_id].started = entry
             case Finished():
@@ -154,5 +158,5 @@ def _returned(call: ToolCallPart, outcome: ToolOutcome, result_max: int) -> Tool
         tool_name=call.tool_name,
         content="" if content is None else content,
         tool_call_id=call.tool_call_id,
-        outcome=_TOLD[outcome.outcome],
+        outcome="denied" if outcome.denied else _TOLD[outcome.outcome],
     )

@@ -61,6 +61,8 @@ class Authenticator:
         sub = claims["sub"]
         if not isinstance(sub, str) or not 0 < len(sub) <= 256:
             raise Refused("token_invalid", "The token's subject must have 1 to 256 characters.")
+        if any("\ud800" <= character <= "\udfff" for character in sub):  # can't be written as UTF-8
+            raise Refused("token_invalid", "The token's subject holds half a character.")
         return Caller(sub, expires_at)
 
 

@@ -5,11 +5,38 @@ an item goes out if it is the next one, is dropped if it is older, and shows a h
 read again.
 """
 
-from collections import deque
 from dataclasses import dataclass, field
 
 from voicebus.bus.items import EphemeralItem, EventItem, Item, Page, SpeechItem
 from voicebus.contract.positions import Position
+
+
+class Backlog:
+    """Items that wait, in order. `full` once they are more than `most`, or larger than `most_bytes` together."""
+
+    def __init__(self, most: int, most_bytes: int = 1_048_576) -> None:
+        self._items: list[Item] = []
+        self._bytes = 0
+        self._most = most
+        self._most_bytes = most_bytes
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def full(self) -> bool:
+        """Whether too much waits."""
+        return len(self._items) > self._most or self._bytes > self._most_bytes
+
+    def add(self, item: Item) -> None:
+        """Behind the others."""
+        self._items.append(item)
+        self._bytes += len(item.audio) if isinstance(item, SpeechItem) else len(item.body)
+
+    def take(self) -> list[Item]:
+        """All of them; none is left."""
+        taken, self._items, self._bytes = self._items, [], 0
+        return taken
 
 
 @dataclass(slots=True)
@@ -19,8 +46,11 @@ class Feed:
     position: Position
     most_kept: int = 1_024
     reading: bool = True
-    _kept: deque[Item] = field(default_factory=deque)
+    _kept: Backlog = field(init=False)
     _again: bool = False  # something was missed during the read that is under way
+
+    def __post_init__(self) -> None:
+        self._kept = Backlog(self.most_kept)
 
     def page(self, page: Page) -> list[Item]:
         """What to send of a page, and of what came live meanwhile if the page is the last one."""
@@ -28,9 +58,12 @@ class Feed:
         self.position = page.position
         if page.complete and not self._again:
             self.reading = False
-            kept, self._kept = self._kept, deque()
+            kept = self._kept.take()
             for item in kept:
-                out += self.live(item)
+                if item.epoch == page.position.epoch:
+                    out += self.live(item)
+            if any(item.epoch != page.position.epoch for item in kept):
+                self.reading = True  # they are in the log, if anywhere
         self._again = False
         return out
 
@@ -62,7 +95,7 @@ class Feed:
         self.reading = True
         if sent is not None:
             self.position = sent
-            self._kept.clear()
+            self._kept.take()
 
     @staticmethod
     def _shows_hole(item: Item, at: Position) -> bool:
@@ -75,7 +108,7 @@ class Feed:
     def _keep(self, item: Item) -> None:
         if isinstance(item, EphemeralItem):
             return
-        if len(self._kept) >= self.most_kept:
-            self._kept.clear()
+        self._kept.add(item)
+        if self._kept.full:
+            self._kept.take()
             self._again = True
-        self._kept.append(item)

@@ -1,12 +1,11 @@
 """Follows one session from a position on: first the log, then live, and the log again wherever something is missing."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from gateway.feed import Feed
+from gateway.feed import Backlog, Feed
 from gateway.hub import Hub
 from voicebus.bus.bus import Bus
 from voicebus.bus.items import EventItem, Item, SpeechItem
@@ -30,17 +29,17 @@ class Follower:
         self._bus = bus
         self._session_id = session_id
         self._feed = Feed(position, most_kept=queue_max)
-        self._queue: deque[Item] = deque()
-        self._queue_max = queue_max
+        self._queue = Backlog(queue_max)
         self._some = asyncio.Event()
         self._joined = False
         self.sent = position  # what was given out and taken
 
     def push(self, item: Item) -> None:
         """Published; from the hub."""
-        self._queue.extend(self._feed.live(item))
-        if len(self._queue) > self._queue_max:
-            self._queue.clear()
+        for ready in self._feed.live(item):
+            self._queue.add(ready)
+        if self._queue.full:
+            self._queue.take()
             self._feed.read_again(self.sent)
         if self._queue or self._feed.reading:
             self._some.set()
@@ -52,7 +51,7 @@ class Follower:
 
     def rewind(self, position: Position) -> None:
         """Goes on from an earlier position."""
-        self._queue.clear()
+        self._queue.take()
         self._feed.read_again(position)
         self._some.set()
 
@@ -64,8 +63,7 @@ class Follower:
         """
         while True:
             if self._queue:
-                batch = Batch(list(self._queue))
-                self._queue.clear()
+                batch = Batch(self._queue.take())
                 self._note_sent(batch.items)
                 return batch
             if self._feed.reading:

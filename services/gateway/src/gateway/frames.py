@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
 EXTENSION: Final = "voicebus.frames"
 _TOGETHER: Final = 64  # frames that are written at once; behind them the client's socket is waited for
 _READ_AHEAD: Final = 16  # messages of a client that may wait; then its socket is not read
+_UNANSWERED_MOST: Final = 2  # pings
 _SHORT: Final = struct.Struct(">BB")
 _MEDIUM: Final = struct.Struct(">BBH")
 _LONG: Final = struct.Struct(">BBQ")
@@ -40,7 +43,12 @@ def _header(first: int, length: int) -> bytes:
 
 
 class FramesProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's protocol, which also writes frames that are ready, and reads a little ahead."""
+    """uvicorn's protocol, which also writes frames that are ready, and reads a little ahead.
+
+    A client that takes nothing more is dropped in the end: after two pings, or when it was closed and does not go.
+    """
+
+    _unanswered = 0  # pings in a row
 
     async def write_frames(self, frames: Sequence[bytes]) -> None:
         """Writes the frames in order; waits while the client doesn't read.
@@ -68,6 +76,52 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         if not was_paused and self.queue.qsize() >= _READ_AHEAD:
             self.read_paused = True
             self.transport.pause_reading()
+
+    def handle_cont(self, event: Frame) -> None:
+        """Takes the next piece of a message; empty ones are not kept, because no size limit bounds their number."""
+        if event.data or event.fin:
+            super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        """Answers, unless earlier answers are not read: they must not pile up."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
+    def handle_pong(self, event: Frame) -> None:
+        """The client lives."""
+        self._unanswered = 0
+        super().handle_pong(event)
+
+    def keepalive_timeout(self) -> None:
+        """Asks once more, then closes; what the client has not read by then is dropped with it."""
+        self._unanswered += 1
+        if self._unanswered < _UNANSWERED_MOST:
+            self.send_keepalive_ping()
+            return
+        super().keepalive_timeout()
+        self.transport.abort()
+
+    def handle_parser_exception(self) -> None:
+        """Says why, and reads on for a moment: a socket that is closed on unread bytes takes its last words along."""
+        if self.close_sent or self.conn.close_sent is None:
+            return
+        close = self.conn.close_sent
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": close.code, "reason": close.reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Sends a message of the application; a client that does not read the close frame is dropped."""
+        await super().send(message)
+        if message["type"] == "websocket.close" and self.close_timer is not None:
+            self.close_timer.cancel()
+            self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
 
 async def write_frames(socket: WebSocket, frames: Sequence[bytes]) -> None:

@@ -1,7 +1,6 @@
 """Step ②: carries a client's commands out on the bus. Each returns the seq for its ack."""
 
 import base64
-import binascii
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from gateway.microphone import Microphone
@@ -52,22 +51,21 @@ class Obedience:
                 return await self._interrupt(command, agent_type)
             case Played():
                 await self._inbox.played(self._session_id, command.turn, command.segment, command.ms)
-            case SetMode():
-                return (await self._inbox.set_mode(self._session_id, command.mode, command.id)).seq
-            case SwitchAgent():
-                return await self._switch_agent(command, agent_type)
+            case SetMode() | SwitchAgent():
+                return await self._configure(command, agent_type)
             case ToolApproval():
-                raise Refused("unknown_approval")
+                return await self._decide(command)
         return None
 
     async def _say(self, command: Text, agent_type: str) -> int:
         if not command.content.strip():
             return await self._head()
-        if command.on_busy == "interrupt":
-            cut = uuid5(NAMESPACE_OID, command.id).hex if command.id else None
-            await self._inbox.interrupt(self._session_id, agent_type=agent_type, message_id=cut)
         accepted = await self._inbox.submit(
-            self._session_id, command.content, agent_type=agent_type, message_id=command.id
+            self._session_id,
+            command.content,
+            agent_type=agent_type,
+            message_id=command.id,
+            on_busy=command.on_busy,
         )
         return accepted.seq
 
@@ -81,7 +79,19 @@ class Obedience:
         )
         return accepted.seq
 
-    async def _switch_agent(self, command: SwitchAgent, agent_type: str) -> int:
+    async def _decide(self, command: ToolApproval) -> int:
+        accepted = await self._inbox.approve(
+            self._session_id,
+            command.tool_call_id,
+            approved=command.approved,
+            reason=command.reason,
+            message_id=command.id,
+        )
+        return accepted.seq
+
+    async def _configure(self, command: SetMode | SwitchAgent, agent_type: str) -> int:
+        if isinstance(command, SetMode):
+            return (await self._inbox.set_mode(self._session_id, command.mode, command.id)).seq
         if command.agent_type not in self._agents:
             raise Refused("unknown_agent")
         accepted = await self._inbox.switch_agent(self._session_id, agent_type, command.agent_type, command.id)
@@ -90,8 +100,10 @@ class Obedience:
     async def _hear_clip(self, command: Audio) -> int:
         try:
             clip = base64.b64decode(command.content, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise BadRequest("bad_message", "content: not base64") from error
+        if command.format == "pcm16" and len(clip) % (2 * command.channels):
+            raise BadRequest("audio_invalid", "content: the last sample is cut")
         # Named after the content, so that the same id with other audio is another message.
         stream = uuid5(NAMESPACE_OID, f"{command.id}\0{command.content}").hex if command.id else uuid4().hex
         opened = await self._microphone.start(

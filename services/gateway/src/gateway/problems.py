@@ -41,6 +41,8 @@ def install_problem_handlers(app: FastAPI) -> None:
         if first["type"] == "json_invalid":
             return problem(VoicebusError("bad_json"))
         part_of_request, *path = first["loc"]
+        if part_of_request == "path":  # no session has such a name
+            return problem(VoicebusError("session_not_found"))
         where = ".".join(str(part) for part in path).encode(errors="replace").decode()  # keys may hold lone surrogates
         code = "bad_query" if part_of_request == "query" else "bad_message"
         return problem(VoicebusError(code, f"{where or 'body'}: {first['msg']}"))

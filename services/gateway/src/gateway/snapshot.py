@@ -4,14 +4,13 @@ import orjson
 from pydantic import JsonValue
 
 from voicebus.bus.bus import Bus
-from voicebus.contract.sessions import HistoryEntry, HistoryMessage, Session
+from voicebus.contract.sessions import HistoryMessage, Session, conversation_of
 
 
 async def conversation(bus: Bus, session_id: str) -> list[HistoryMessage]:
     """The conversation's messages, oldest first."""
     messages = []
-    for raw in await bus.sessions.history(session_id):
-        entry = HistoryEntry.model_validate_json(raw)
+    for entry in conversation_of(await bus.sessions.history(session_id)):
         messages.append(HistoryMessage(role="user", content=entry.user, turn=entry.turn))
         if entry.assistant:
             messages.append(HistoryMessage(role="assistant", content=entry.assistant, turn=entry.turn))

@@ -24,10 +24,8 @@ class Reporter:
         data = SttData(text=partial.text, is_final=False, start_ms=partial.start_ms, end_ms=partial.end_ms)
         return Emission().ephemeral(Stt(session_id=self.session_id, agent_type=self.agent_type, data=data))
 
-    def final(self, stream: str, final: Final, *, final_ms: float | None) -> Emission:
-        """The transcript, and the turn that it opens. The same speech always gets the same id."""
-        speech = f"{self.session_id}/{stream}/{final.speech_end}"
-        message_id = hashlib.blake2b(speech.encode(), digest_size=16).hexdigest()
+    def final(self, stream: str, final: Final, *, before: str, final_ms: float | None) -> Emission:
+        """The transcript, and the turn that it opens: with what was said `before`, if that goes on here."""
         common = {"session_id": self.session_id, "agent_type": self.agent_type}
         stt = SttData(
             text=final.text,
@@ -36,19 +34,32 @@ class Reporter:
             start_ms=final.start_ms,
             end_ms=final.end_ms,
         )
-        emission = Emission().open_turn(
-            Stt(**common, data=stt),
-            User(**common, data=UserData(content=final.text, input="voice", id=message_id)),
-            UserTurn(id=message_id, content=final.text, input="voice"),
-        )
+        content = f"{before} {final.text}" if before else final.text
+        emission = self._turn(Stt(**common, data=stt), content, self.speech_id(stream, "end", final.speech_end))
         if final_ms is not None:
             emission.ephemeral(Metric(**common, data=MetricData(name="stt_final_ms", value=round(final_ms, 1))))
         return emission
 
-    def error(self, error: VoicebusError) -> Emission:
-        """Something of the stream could not be transcribed."""
+    def again(self, stream: str, before: str, at: int) -> Emission:
+        """Asks what was said before again: what interrupted its answer was not understood."""
+        return self._turn(None, before, self.speech_id(stream, "again", at))
+
+    def speech_id(self, stream: str, what: str, at: int) -> str:
+        """Names something in the stream. The same speech always gets the same id."""
+        name = f"{self.session_id}/{stream}/{what}/{at}"
+        return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+
+    def _turn(self, stt: Stt | None, content: str, message_id: str) -> Emission:
+        data = UserData(content=content, input="voice", id=message_id)
+        user = User(session_id=self.session_id, agent_type=self.agent_type, data=data)
+        return Emission().open_turn(stt, user, UserTurn(id=message_id, content=content, input="voice"))
+
+    def error(self, error: VoicebusError, emission: Emission | None = None) -> Emission:
+        """Something of the stream could not be transcribed; added to what else is told."""
         problem = ProblemData(code=error.code, message=error.message, temporary=error.temporary)
-        return Emission().event(Error(session_id=self.session_id, agent_type=self.agent_type, data=problem))
+        return (emission or Emission()).event(
+            Error(session_id=self.session_id, agent_type=self.agent_type, data=problem)
+        )
 
 
 def moved(emission: Emission, progress: Progress | None, mail_id: str | None) -> Emission:

@@ -58,6 +58,7 @@ class Microphone:
         self._marks = Marks()
         self._listener: Listener | None = None
         self._failures = 0  # at the utterance behind the last cut point
+        self._before = ""  # what was said before the utterance that is open, and goes on in it
 
     @property
     def is_open(self) -> bool:
@@ -192,8 +193,7 @@ class Microphone:
         """With `stop_id`, the mail that ends the stream, the last thing that was heard ends it."""
         match heeded:
             case SpeechHeard():
-                session = await self._sessions.get(self._lease.session_id)
-                self._reporter.agent_type = session.agent_type
+                await self._barge_in(heeded)
             case Partial():
                 await self._lease.emit(self._reporter.partial(heeded))
             case Final():
@@ -201,11 +201,27 @@ class Microphone:
             case Silence(checkpoint, after_speech) if after_speech and self._failures >= self._attempts:
                 self._failures = 0
                 metrics.utterances.labels("given_up").inc()
-                await self._move(checkpoint, self._reporter.error(StageFailed("stt_failed")), stop_id=stop_id)
+                emission = self._ask_again(checkpoint) or Emission()
+                await self._move(checkpoint, self._reporter.error(StageFailed("stt_failed"), emission), stop_id=stop_id)
             case Silence(checkpoint, after_speech):
                 if after_speech:
                     metrics.utterances.labels("not_understood").inc()
-                await self._move(checkpoint, stop_id=stop_id)
+                await self._move(checkpoint, self._ask_again(checkpoint), stop_id=stop_id)
+
+    async def _barge_in(self, heard: SpeechHeard) -> None:
+        """Somebody speaks: whatever the assistant says or does ends here."""
+        stream = self._progress.stream if self._progress else ""
+        session = await self._sessions.get(self._lease.session_id)
+        self._reporter.agent_type = session.agent_type
+        speech_id = self._reporter.speech_id(stream, "begin", heard.start_ms)
+        self._before = await self._lease.interrupt(speech_id, agent_type=session.agent_type)
+
+    def _ask_again(self, checkpoint: Checkpoint) -> Emission | None:
+        """What was interrupted before it was answered, if what interrupted it can't be understood."""
+        before, self._before = self._before, ""
+        if not before or self._progress is None:
+            return None
+        return self._reporter.again(self._progress.stream, before, checkpoint.offset)
 
     async def _tell_final(self, final: Final, stop_id: str) -> None:
         if self._progress is None:
@@ -213,7 +229,8 @@ class Microphone:
         arrived_s = self._marks.arrival_s(final.speech_end)
         final_s = None if arrived_s is None else asyncio.get_running_loop().time() - arrived_s
         stream = self._progress.stream
-        emission = self._reporter.final(stream, final, final_ms=final_s and final_s * 1000)
+        before, self._before = self._before, ""
+        emission = self._reporter.final(stream, final, before=before, final_ms=final_s and final_s * 1000)
         await self._move(final.checkpoint, emission, stop_id=stop_id)
         self._failures = 0
         metrics.utterances.labels("ok").inc()
@@ -255,6 +272,7 @@ class Microphone:
     async def _recover(self, error: EngineError) -> None:
         """Goes back to the last cut point."""
         self._failures += 1
+        self._before = ""
         metrics.utterances.labels("failed").inc()
         _log.warning("decoding_failed", failures=self._failures, reason=error.message)
         await self.close()

@@ -49,14 +49,14 @@ class Transcriber:
         Raises:
             LeaseLost: another worker may own the stage.
         """
-        delivery = await held.lease.next()
+        await held.lease.next()  # counts the attempt
         session = await self._sessions.get(held.session_id)
         reporter = Reporter(session.session_id, session.agent_type)
         async with self._vads.take() as vad:
             microphone = Microphone(
                 held.lease, self._sessions, reporter, self._engine, vad, self._endpointing, attempts=self._attempts
             )
-            microphone.resume(delivery.note if delivery else "")
+            microphone.resume(held.lease.note)
             try:
                 await self._follow(held, microphone)
             finally:

@@ -1,18 +1,18 @@
-"""Opens the bus: one connection to write, one to listen, and the tasks that own them."""
+"""Opens the bus: one connection to write and one to listen per server, and the tasks that own them."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from voicebus.bus.calls import Calls, Link
+from voicebus.bus.calls import Calls
 from voicebus.bus.inbox import Inbox
 from voicebus.bus.log import Log
+from voicebus.bus.servers import Servers, find_servers
 from voicebus.bus.sessions import Sessions
 from voicebus.bus.settings import BusSettings
 from voicebus.bus.stages import Stages
 from voicebus.bus.subscriptions import Subscriptions
-from voicebus.bus.wire import make_pool
 from voicebus.contract.errors import VoicebusError
 from voicebus.contract.keys import Keys, Stage
 
@@ -23,6 +23,7 @@ class Bus:
 
     settings: BusSettings
     keys: Keys
+    servers: Servers
     calls: Calls
     subscriptions: Subscriptions
     sessions: Sessions
@@ -52,14 +53,14 @@ async def open_bus(settings: BusSettings) -> AsyncIterator[Bus]:
         VoicebusError: the data was laid out for another number of partitions.
     """
     keys = Keys(settings.prefix, settings.partitions)
-    publish = "PUBLISH"
-    pool = make_pool(settings.redis_url)
-    link = Link(pool)
-    calls = Calls(link, deadline_s=settings.deadline_s)
-    subscriptions = Subscriptions(pool, calls, prefix=settings.prefix)
+    servers = await find_servers(settings.redis_url, deadline_s=settings.deadline_s)
+    publish = servers.publish
+    calls = Calls(servers, deadline_s=settings.deadline_s)
+    subscriptions = Subscriptions(servers, calls, prefix=settings.prefix)
     bus = Bus(
         settings=settings,
         keys=keys,
+        servers=servers,
         calls=calls,
         subscriptions=subscriptions,
         sessions=Sessions(calls, keys, settings, publish),
@@ -69,7 +70,7 @@ async def open_bus(settings: BusSettings) -> AsyncIterator[Bus]:
     )
     try:
         async with asyncio.TaskGroup() as owners:
-            running = [owners.create_task(calls.run()), owners.create_task(subscriptions.run())]
+            running = [owners.create_task(loop) for loop in (servers.run(), calls.run(), subscriptions.run())]
             try:
                 unusable = await _unusable(calls, keys)
                 if unusable is None:
@@ -80,8 +81,7 @@ async def open_bus(settings: BusSettings) -> AsyncIterator[Bus]:
         if unusable is not None:
             raise unusable
     finally:
-        link.close()
-        await pool.aclose()
+        await servers.close()
 
 
 async def _unusable(calls: Calls, keys: Keys) -> VoicebusError | None:

@@ -1,123 +1,41 @@
-"""The one way to Redis: calls of the same tick go out as one pipeline, and only one is in flight.
+"""The one way to Redis: every call goes to the server of its slot, in order.
 
-Every write of the bus is idempotent, so a pipeline that got no answer is sent again as a whole, in order, until its
-deadline. The driver itself must not retry: it repeats and reorders.
+Each server has a lane of its own; one Redis is the case of one server with one slot.
 """
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-import redis.asyncio as redis
+from voicebus.bus.lane import Call, Lane
+from voicebus.bus.scripts import ScriptName, sha
+from voicebus.bus.servers import Server, Servers
+from voicebus.bus.wire import Arg, pack
 
-from voicebus.bus.scripts import SCRIPTS, ScriptName, sha, source
-from voicebus.bus.wire import Arg, Reply, ReplyError, Wire, WireLost, open_wire
-from voicebus.contract.errors import BusFull, BusUnavailable, VoicebusError
-
-LOAD_SCRIPTS: list[tuple[Arg, ...]] = [("SCRIPT", "LOAD", source(name)) for name in SCRIPTS]
-_MOST = 512  # calls in one pipeline
-_MOST_WAITING = 20_000
-_PAUSES_S = (0.02, 0.1, 0.25, 0.5)
-_ANSWER_S = 5.0  # a server that takes longer for a pipeline is taken for dead
-_PASSING = {"NOSCRIPT", "LOADING", "READONLY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY"}
-
-
-class Link:
-    """One connection, used by one task: sends commands together and collects their replies."""
-
-    def __init__(self, pool: redis.ConnectionPool) -> None:
-        self._pool = pool
-        self._wire: Wire | None = None
-        self._replies: list[Reply] = []
-        self._missing = 0
-        self._answered: asyncio.Future[None] | None = None
-
-    async def exchange(self, commands: Sequence[tuple[Arg, ...]]) -> list[Reply]:
-        """The replies in order; a command's own failure is its reply.
-
-        Raises:
-            WireLost: which commands took effect is not known.
-        """
-        try:
-            async with asyncio.timeout(_ANSWER_S):
-                if self._wire is None or not self._wire.is_open:
-                    self._wire = await open_wire(self._pool, self._take, self._lose)
-                self._replies, self._missing = [], len(commands)
-                self._answered = asyncio.get_running_loop().create_future()
-                self._wire.send(commands)
-                await self._answered
-                return self._replies
-        except TimeoutError as error:
-            self.close()
-            raise WireLost(f"no answer within {_ANSWER_S:.0f} s") from error
-        except BaseException:
-            self.close()  # replies that were not read must not answer other commands
-            raise
-
-    def close(self) -> None:
-        """Closes the connection; the next exchange opens it again."""
-        if self._wire is not None:
-            self._wire.close()
-            self._wire = None
-
-    def _take(self, reply: Reply) -> None:
-        self._replies.append(reply)
-        if len(self._replies) == self._missing and self._answered and not self._answered.done():
-            self._answered.set_result(None)
-
-    def _lose(self) -> None:
-        if self._answered and not self._answered.done():
-            self._answered.set_exception(WireLost("the connection was closed"))
-
-
-@dataclass(slots=True)
-class _Call:
-    command: tuple[Arg, ...]
-    until: float  # loop time
-    future: asyncio.Future[Any] = field(repr=False)
-
-    def settle(self, reply: Reply) -> None:
-        if self.future.done():
-            return
-        if isinstance(reply, ReplyError):
-            self.future.set_exception(_translated(reply))
-        else:
-            self.future.set_result(reply)
-
-    def fail(self, reason: str) -> None:
-        if not self.future.done():
-            self.future.set_exception(BusUnavailable(reason))
-
-
-def _translated(error: ReplyError) -> VoicebusError:
-    """Redis's error as one of the contract's tree. Servers before 7 wrap what a script's command said."""
-    if error.kind == "OOM" or "OOM command not allowed" in str(error):
-        return BusFull()
-    return VoicebusError("internal", f"Redis: {error}")
-
-
-def _passes(reply: Reply) -> bool:
-    """Whether the same call may succeed in a moment."""
-    return isinstance(reply, ReplyError) and (reply.kind in _PASSING or "-READONLY " in str(reply))
+_MOST_WAITING = 20_000  # for one server
 
 
 class Calls:
     """Collects calls and sends them. `run` must be running."""
 
-    def __init__(self, link: Link, *, deadline_s: float) -> None:
-        self._link = link
+    def __init__(self, servers: Servers, *, deadline_s: float) -> None:
+        self._servers = servers
         self._deadline_s = deadline_s
-        self._waiting: list[_Call] = []
-        self._some = asyncio.Event()
+        self._lanes = {server: Lane(server, servers, self._landed) for server in servers.all}
+        # All calls of a slot are in one lane: the one here as long as some of them are in flight there, though the
+        # slot has moved; else its server's.
+        self._detours: dict[int, Lane] = {}
+        self._tasks: dict[Server, asyncio.Task[None]] = {}
+        self._owner: asyncio.TaskGroup | None = None
         self._closed = False
+        servers.follow(self._redirect)
 
     async def script(self, name: ScriptName, keys: Sequence[str], *args: Arg) -> Any:
         """Runs a script. Its reply's strings are bytes. Raises as `command` does."""
         return await self.start_script(name, keys, *args)
 
     async def command(self, *command: Arg) -> Any:
-        """Runs a command that is safe to repeat.
+        """Runs a command that is safe to repeat. On a cluster one without a key is run by any server.
 
         Raises:
             BusUnavailable: no answer within the deadline; it may or may not have been applied.
@@ -126,61 +44,67 @@ class Calls:
         return await self.start(*command)
 
     def start_script(self, name: ScriptName, keys: Sequence[str], *args: Arg) -> asyncio.Future[Any]:
-        """As `script`, without waiting: scripts started one after the other run in this order."""
+        """As `script`, without waiting: scripts of a session started one after the other run in this order."""
         return self.start("EVALSHA", sha(name), len(keys), *keys, *args)
 
     def start(self, *command: Arg) -> asyncio.Future[Any]:
-        """As `command`, without waiting: whoever does not wait for the reply any more leaves it alone."""
+        """As `command`, without waiting: whoever does not wait for the reply any more leaves it alone.
+
+        Raises:
+            UnicodeEncodeError: an argument has lone surrogates.
+        """
         loop = asyncio.get_running_loop()
-        call = _Call(command, loop.time() + self._deadline_s, loop.create_future())
-        if self._closed or len(self._waiting) >= _MOST_WAITING:
+        call = Call(pack(*command), self._servers.slot(command), loop.time() + self._deadline_s, loop.create_future())
+        lane = self._lane(call.slot)
+        if self._closed or lane.waiting >= _MOST_WAITING:
             call.fail("The bus is closed." if self._closed else "Too many calls wait for Redis.")
         else:
-            self._waiting.append(call)
-            self._some.set()
+            lane.add(call)
         return call.future
 
     async def run(self) -> None:
         """Sends what was collected, until cancelled; then what still waits fails."""
-        batch: list[_Call] = []
         try:
-            while True:
-                await self._some.wait()
-                batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
-                if not self._waiting:
-                    self._some.clear()
-                await self._send(batch)
+            async with asyncio.TaskGroup() as owner:
+                self._owner = owner
+                for lane in self._lanes.values():
+                    self._run(lane)
         finally:
-            self._closed = True
-            for call in batch + self._waiting:
-                call.fail("The bus was closed.")
+            self._closed, self._owner = True, None
+            for lane in self._lanes.values():
+                for call in lane.take():
+                    call.fail("The bus was closed.")
 
-    async def _send(self, batch: list[_Call]) -> None:
-        loop = asyncio.get_running_loop()
-        tries = 0
-        while True:
-            try:
-                batch, reason = await self._try(batch), "Redis puts calls off."
-            except WireLost as error:
-                reason = f"Redis: {error}"
-            if not batch:
-                return
-            for call in batch:
-                if call.until <= loop.time():
-                    call.fail(reason)
-            batch = [call for call in batch if not call.future.done()]
-            await asyncio.sleep(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
-            tries += 1
+    def _lane(self, slot: int) -> Lane:
+        return self._detours[slot] if slot in self._detours else self._lanes[self._servers.at(slot)]
 
-    async def _try(self, batch: list[_Call]) -> list[_Call]:
-        """Sends the calls and settles those that were answered; returns those to send again, in order."""
-        replies = await self._link.exchange([call.command for call in batch])
-        if any(isinstance(reply, ReplyError) and reply.kind == "NOSCRIPT" for reply in replies):
-            await self._link.exchange(LOAD_SCRIPTS)
-        again = []
-        for call, reply in zip(batch, replies, strict=True):
-            if _passes(reply):
-                again.append(call)
-            else:
-                call.settle(reply)
-        return again
+    def _run(self, lane: Lane) -> None:
+        if self._owner is not None:
+            self._tasks[lane.server] = self._owner.create_task(lane.run())
+
+    def _redirect(self) -> None:
+        """Slots have moved: what waits for them goes to their new servers, behind what is in flight."""
+        for server in self._servers.all:
+            if server not in self._lanes:
+                self._lanes[server] = Lane(server, self._servers, self._landed)
+                self._run(self._lanes[server])
+        lanes = tuple(self._lanes.values())
+        self._detours = {
+            slot: lane for lane in lanes for slot in lane.slots_in_flight if self._servers.at(slot) != lane.server
+        }
+        for lane in lanes:
+            self._distribute(lane)
+
+    def _landed(self, lane: Lane) -> None:
+        if self._detours:
+            self._detours = {slot: other for slot, other in self._detours.items() if other is not lane}
+            self._distribute(lane)
+
+    def _distribute(self, lane: Lane) -> None:
+        """Hands the lane's calls on to where they belong; ends one that nothing needs any more."""
+        for call in lane.take():
+            self._lane(call.slot).add(call)
+        if lane.server not in self._servers.all and not lane.waiting and not lane.slots_in_flight:
+            del self._lanes[lane.server]
+            if (task := self._tasks.pop(lane.server, None)) is not None:
+                task.cancel()

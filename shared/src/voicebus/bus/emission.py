@@ -7,6 +7,7 @@ from voicebus.bus.wire import Arg
 from voicebus.contract.codec import event_body, mail_body, speech_halves
 from voicebus.contract.events import Envelope, Stt, User
 from voicebus.contract.mail import Sentence, UserTurn
+from voicebus.contract.payloads import ToolApprovalRequestData
 
 
 @dataclass(slots=True)
@@ -40,9 +41,12 @@ class Emission:
         self.operations += ("restart", event_body(event))
         return self
 
-    def open_turn(self, stt: Stt, user: User, mail: UserTurn) -> Self:
-        """A final transcript opens a turn: two events and the agent's mail. None of them names the turn."""
-        self.operations += ("open", event_body(stt), event_body(user), mail_body(mail))
+    def open_turn(self, stt: Stt | None, user: User, mail: UserTurn) -> Self:
+        """A final transcript opens a turn: two events and the agent's mail. None of them names the turn.
+
+        Without a transcript, what was said before is asked again.
+        """
+        self.operations += ("open", event_body(stt) if stt else b"", event_body(user), mail_body(mail))
         return self
 
     def sentence(self, mail: Sentence) -> Self:
@@ -86,6 +90,17 @@ class Emission:
     def answered(self, turn: int) -> Self:
         """The turn is over; its journal goes."""
         self.operations += ("answered", turn)
+        return self
+
+    def ask(self, request: ToolApprovalRequestData) -> Self:
+        """The call waits for a person's word, until it expires, is settled, or the turn is over."""
+        expires_ms = round(request.expires_at.timestamp() * 1000)
+        self.operations += ("ask", request.tool_call_id, expires_ms, request.model_dump_json().encode())
+        return self
+
+    def settle(self, tool_call_id: str) -> Self:
+        """The call is not to be made: nobody is asked about it any more."""
+        self.operations += ("settle", tool_call_id)
         return self
 
     def cursor(self, mail_id: str) -> Self:

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from voicebus.bus.calls import Calls
+from voicebus.bus.interruption import interrupt, opening
 from voicebus.bus.replies import accepted
 from voicebus.bus.settings import BusSettings
 from voicebus.bus.wire import Arg
 from voicebus.contract.audio import AudioSpec
 from voicebus.contract.codec import event_body, mail_body
 from voicebus.contract.errors import Refused
-from voicebus.contract.events import AgentSwitch, Envelope, User
+from voicebus.contract.events import AgentSwitch, User
 from voicebus.contract.keys import Keys
 from voicebus.contract.mail import AudioStarted, UserTurn
-from voicebus.contract.payloads import AgentSwitchData, Mode, UserData
+from voicebus.contract.payloads import AgentSwitchData, Mode, OnBusy, UserData
 
 # Of one session, before audio is refused: 43 s of 48 kHz stereo floats, more than the longest utterance (30 s).
 _WAITING_AUDIO_BYTES = 16 * 1024 * 1024
@@ -51,9 +52,15 @@ class Inbox:
         return (self._publish, "", self._settings.log_max)
 
     async def submit(
-        self, session_id: str, content: str, *, agent_type: str, message_id: str | None = None
+        self,
+        session_id: str,
+        content: str,
+        *,
+        agent_type: str,
+        message_id: str | None = None,
+        on_busy: OnBusy = "queue",
     ) -> Accepted:
-        """A user's text: opens a turn.
+        """A user's text: opens a turn, behind those that wait or in place of what is answered or heard.
 
         Raises:
             Refused: `id_conflict`, `overloaded`, `session_not_found` or `session_ended`.
@@ -69,13 +76,17 @@ class Inbox:
         word, values = accepted(
             await self._calls.script(
                 "submit",
-                (k.session, k.log, k.mail("agent"), k.ready("agent"), k.seen, k.deadlines, k.journal, k.history),
+                (
+                    *(k.session, k.log, k.mail("agent"), k.ready("agent"), k.seen, k.deadlines),
+                    *(k.journal, k.history, k.speech, k.mail("tts")),
+                ),
                 *self._head(),
                 message_id,
-                digest("text", content),
+                digest("text", content, on_busy),
                 self._settings.waiting_turns_max,
                 event_body(user),
                 mail_body(mail),
+                opening(session_id, agent_type) if on_busy == "interrupt" else "",
             )
         )
         return _accepted(word, values)
@@ -89,22 +100,46 @@ class Inbox:
         played_ms: int | None = None,
         message_id: str | None = None,
     ) -> Accepted:
-        """Cuts a turn short, by default the active or audible one; nothing happens if its playback is over."""
+        """Cuts a turn short, by default all that are answered or heard; nothing happens if its playback is over."""
+        reply = await interrupt(
+            self._calls,
+            self._keys.of(session_id),
+            self._head(),
+            agent_type=agent_type,
+            message_id=message_id or uuid4().hex,
+            digest=digest("interrupt", str(turn)),
+            turn=turn,
+            played_ms=played_ms,
+        )
+        word, (seq, *rest) = accepted(reply)
+        return Accepted(seq=seq, turn=rest[0] if word == b"ok" else None, repeated=word == b"repeated")
+
+    async def approve(
+        self, session_id: str, tool_call_id: str, *, approved: bool, reason: str = "", message_id: str | None = None
+    ) -> Accepted:
+        """A person's word on a tool call that waits for it; the first one counts.
+
+        Raises:
+            Refused: `unknown_approval` (it does not wait: never asked, decided, expired, its turn is over),
+                `id_conflict`, `session_not_found` or `session_ended`.
+        """
         k = self._keys.of(session_id)
-        event = Envelope(type="interrupted", session_id=session_id, agent_type=agent_type)
-        body = event_body(event)[:-1]
+        state = "approved" if approved else "denied"
         word, values = accepted(
             await self._calls.script(
-                "interrupt",
-                (k.session, k.log, k.speech, k.mail("tts"), k.seen),
-                *self._head(),
+                "approve",
+                (k.session, k.seen, k.deadlines),
+                self._publish,
+                "",
                 message_id or uuid4().hex,
-                digest("interrupt", str(turn)),
-                "" if turn is None else turn,
-                "" if played_ms is None else played_ms,
-                body,
+                digest("tool_approval", tool_call_id, state, reason),
+                tool_call_id,
+                state,
+                reason,
             )
         )
+        if word == b"unknown":
+            raise Refused("unknown_approval")
         return _accepted(word, values)
 
     async def played(self, session_id: str, turn: int, segment: int, ms: int) -> None:
@@ -160,6 +195,7 @@ class Inbox:
         Raises:
             Refused: `audio_busy`, `audio_gap`, `overloaded`, `id_conflict` (the message was another one, or the open
                 stream is read in another way), `audio_not_open` (it was opened before, fell silent and was replaced),
+                `audio_taken_over` (a repeated message, and another connection has the stream since),
                 `session_not_found` or `session_ended`.
         """
         k = self._keys.of(session_id)
@@ -171,7 +207,7 @@ class Inbox:
                 (k.session, k.mail("stt"), k.ready("stt"), k.seen, k.deadlines),
                 self._publish,
                 "",
-                message_id or "",
+                message_id or uuid4().hex,
                 digest("audio.start", stream, read_as, str(offset)),
                 connection,
                 stream,

@@ -73,13 +73,13 @@ def parse_live(message: bytes) -> Item:
     return SpeechItem(epoch.decode(), int(seq), int(n), rest[:size], rest[size:])
 
 
-def page_of(reply: Sequence[Any], asked: Position, *, most_events: int, most_chunks: int) -> Page:
+def page_of(reply: Sequence[Any], asked: Position) -> Page:
     """The page behind `asked` in the read script's reply.
 
     A page that is cut short by one of its limits ends where both streams are known, so that neither overtakes the
     other across pages.
     """
-    raw_epoch, head_seq, head_n, valid, valid_n, trimmed_n, raw_events, raw_chunks = reply
+    raw_epoch, head_seq, head_n, valid, valid_n, trimmed_n, raw_events, raw_chunks, more_events, more_chunks = reply
     epoch = raw_epoch.decode()
     head = Position(epoch=epoch, seq=head_seq, speech=head_n)
     changed = bool(asked.epoch) and asked.epoch != epoch
@@ -101,8 +101,8 @@ def page_of(reply: Sequence[Any], asked: Position, *, most_events: int, most_chu
         n = trimmed_n
 
     known_to = min(
-        (events[-1].seq, 2, 0) if len(events) == most_events else _END,
-        _order(chunks[-1]) if len(chunks) == most_chunks else _END,
+        (events[-1].seq, 2, 0) if more_events and events else _END,
+        _order(chunks[-1]) if more_chunks and chunks else _END,
     )
     both: list[EventItem | SpeechItem] = [*events, *chunks]
     items = sorted((item for item in both if _order(item) <= known_to), key=_order)

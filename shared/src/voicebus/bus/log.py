@@ -16,7 +16,7 @@ class Log:
         self._publish = publish
 
     async def read(self, session_id: str, position: Position, *, most_events: int = 256, most_chunks: int = 64) -> Page:
-        """What follows the position, oldest first.
+        """What follows the position, oldest first: at most so many, and about 1 MiB of each.
 
         Raises:
             Refused: `session_not_found`.
@@ -35,4 +35,4 @@ class Log:
         )
         if reply[0] == b"gone":
             raise Refused("session_not_found")
-        return page_of(reply, position, most_events=most_events, most_chunks=most_chunks)
+        return page_of(reply, position)

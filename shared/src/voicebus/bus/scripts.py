@@ -20,24 +20,35 @@ ScriptName = Literal[
     "handover",
     "emit",
     "interrupt",
+    "approve",
+    "approvals",
     "played",
     "read",
+    "due",
 ]
 SCRIPTS: tuple[ScriptName, ...] = get_args(ScriptName)
 
 # What is read of a session at once, in this order; the scripts know the list, too.
 SESSION_FIELDS = tuple(
-    "sid owner members agent mode status context created_ms ttl_ms turn active_turn epoch seq n".split()  # noqa: SIM905 - shorter
+    "sid owner members agent mode status context created_ms ttl_ms turn active_turn approvals epoch seq n".split()  # noqa: SIM905 - shorter
 )
+
+
+_INCLUDES: dict[str, tuple[str, ...]] = {
+    "emit": ("playback.lua",),
+    "interrupt": ("playback.lua", "cut.lua"),
+    "submit": ("playback.lua", "cut.lua"),
+}
 
 
 @cache
 def source(name: ScriptName) -> str:
-    """The script's text, with the prelude that all share."""
+    """The script's text, with the prelude that all share and what only some need."""
     folder = files("voicebus.bus") / "lua"
     fields = ", ".join(f"'{field}'" for field in SESSION_FIELDS)
     constants = f"local SESSION_FIELDS = {{ {fields} }}\n"
-    return constants + (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
+    parts = ("prelude.lua", *_INCLUDES.get(name, ()), f"{name}.lua")
+    return constants + "".join((folder / part).read_text() for part in parts)
 
 
 @cache

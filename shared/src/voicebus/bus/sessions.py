@@ -17,7 +17,7 @@ from voicebus.contract.codec import event_body
 from voicebus.contract.errors import Refused
 from voicebus.contract.events import SessionEnd, SessionStart
 from voicebus.contract.keys import STAGES, Keys
-from voicebus.contract.payloads import SessionEndData, SessionStartData
+from voicebus.contract.payloads import SessionEndData, SessionStartData, ToolApprovalRequestData
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession, Session
 
@@ -142,13 +142,10 @@ class Sessions:
         return bool(reply[0] == b"ended")
 
     async def end_idle(self) -> int:
-        """Ends sessions without input for longer than their ttl; returns how many."""
+        """Ends sessions without input for longer than their ttl (server time); returns how many."""
         ended = 0
-        time = datetime.now(UTC).timestamp() * 1000
         for partition in range(self._keys.partitions):
-            due = await self._calls.command(
-                "ZRANGE", self._keys.deadlines(partition), "-inf", time, "BYSCORE", "LIMIT", 0, 100
-            )
+            due = await self._calls.script("due", (self._keys.deadlines(partition),), self._publish, "", 100)
             for name in due:
                 ended += await self.end(name.decode(), "idle", if_idle=True)
         return ended
@@ -169,5 +166,18 @@ def session_of(values: Sequence[Any]) -> Session:
         ttl_s=int(raw["ttl_ms"]) // 1000,
         turn=int(raw["turn"] or 0),
         active_turn=int(raw["active_turn"]) if raw["active_turn"] else None,
+        approvals=_waiting(raw) if raw["approvals"] else (),
         position=Position(epoch=raw["epoch"], seq=int(raw["seq"] or 0), speech=int(raw["n"] or 0)),
     )
+
+
+def _waiting(raw: dict[str, str]) -> tuple[ToolApprovalRequestData, ...]:
+    """The tool calls on which a client can still decide, the first to expire first."""
+    if raw["status"] != "open":
+        return ()
+    waiting = [
+        ToolApprovalRequestData.model_validate_json(asked["request"])
+        for asked in orjson.loads(raw["approvals"]).values()
+        if asked["state"] == "pending" and asked["turn"] == raw["active_turn"]
+    ]
+    return tuple(sorted(waiting, key=lambda request: (request.expires_at, request.tool_call_id)))

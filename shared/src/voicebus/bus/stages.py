@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import msgpack
+import orjson
 
 from voicebus.bus.calls import Calls
 from voicebus.bus.emission import Emission
-from voicebus.bus.replies import owned
+from voicebus.bus.interruption import interrupt
+from voicebus.bus.replies import accepted, owned
 from voicebus.bus.sessions import session_of
 from voicebus.bus.settings import BusSettings
 from voicebus.contract.codec import event_body, load_mail
@@ -19,7 +21,7 @@ from voicebus.contract.events import Error
 from voicebus.contract.keys import Keys, Stage
 from voicebus.contract.mail import Mail
 from voicebus.contract.payloads import ProblemData
-from voicebus.contract.sessions import Session
+from voicebus.contract.sessions import Cut, Session
 
 _FAILED = {"stt": "stt_failed", "agent": "agent_failed", "tts": "tts_failed"}
 
@@ -49,13 +51,28 @@ class Renewal:
     cancelled: frozenset[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A tool call that was asked about, and what a person said."""
+
+    state: Literal["pending", "approved", "denied"]
+    reason: str
+    left_s: float  # until the request expires: at 0 a pending one stays so
+
+    @property
+    def expired(self) -> bool:
+        """Nobody can decide any more."""
+        return self.state == "pending" and self.left_s <= 0
+
+
 class Lease:
     """A session's stage, owned by this worker until it says otherwise or loses it."""
 
-    def __init__(self, stages: "Stages", session_id: str, token: str, cursor: str) -> None:
+    def __init__(self, stages: "Stages", session_id: str, token: str, cursor: str, note: str) -> None:
         self.session_id = session_id
         self.token = token
         self.cursor = cursor
+        self.note = note  # what the last owner left, also where no mail waits
         self._stages = stages
         self._calls = stages.calls
         self._stage = stages.stage
@@ -74,6 +91,11 @@ class Lease:
         self._number = 0
         self._doubtful = False  # whether a write got no answer: then its number may be used or not
         self._writing = asyncio.Lock()
+
+    @property
+    def renewed_every_s(self) -> float:
+        """A third of the lease's time: what a lost wake-up costs at most."""
+        return self._stages.settings.lease_ms / 3_000
 
     async def next(self) -> Delivery | None:
         """The first mail behind the cursor, None if there is none. Mail that failed too often is skipped.
@@ -235,8 +257,8 @@ class Lease:
         )
         return word == b"ok"
 
-    async def hand_over(self) -> None:
-        """Lets another worker go on at once.
+    async def hand_over(self, *, failed: bool = False) -> None:
+        """Lets another worker go on at once; the mail under way counts as tried only if it `failed`.
 
         Raises:
             LeaseLost: another worker owns it already.
@@ -250,16 +272,54 @@ class Lease:
                 "",
                 self._stage,
                 self.token,
+                "failed" if failed else "",
             )
         )
 
-    async def heard(self, turn: int) -> str | None:
-        """What was heard of an interrupted turn."""
-        value = await self._calls.command("HGET", self._keys.session, f"heard:{turn % 8}")
-        if value is None:
-            return None
-        number, _, text = value.decode().partition(":")
-        return text if number == str(turn) else None
+    async def interrupt(self, speech_id: str, *, agent_type: str) -> str:
+        """Somebody speaks: cuts short what is being answered or heard. For the stt stage.
+
+        `speech_id` names the speech, so that it interrupts once. Returns what the user said before, if that is to be
+        joined with what is being said now: the interrupted answer had not reached anybody.
+
+        Raises:
+            LeaseLost: another worker may own the stage.
+            Refused: the session has ended.
+        """
+        head = (self._stages.publish, "", self._stages.settings.log_max)
+        reply = await interrupt(
+            self._calls, self._keys, head, agent_type=agent_type, message_id=speech_id, token=self.token
+        )
+        owned(reply)
+        _, values = accepted(reply)
+        text: bytes = values[-1] if isinstance(values[-1], bytes) else b""
+        return text.decode()
+
+    async def cut(self, turn: int) -> Cut:
+        """What became of a turn that was interrupted before its answer was complete."""
+        value = await self._calls.command("HGET", self._keys.session, f"cut:{turn % 8}")
+        number, _, cut = (value or b"").partition(b":")
+        return Cut.model_validate_json(cut) if number == b"%d" % turn else Cut(heard="")
+
+    async def approvals(self) -> dict[str, Approval]:
+        """The active turn's tool calls that were asked about and are not settled, by their id. For the agent stage.
+
+        Raises:
+            LeaseLost: another worker may own the stage.
+        """
+        _, (asked, now_ms) = owned(
+            await self._calls.script("approvals", (self._keys.session,), self._stages.publish, "", self.token)
+        )
+        return {
+            tool_call_id: Approval(entry["state"], entry.get("reason", ""), (entry["expires_ms"] - now_ms) / 1000)
+            for tool_call_id, entry in orjson.loads(asked).items()
+        }
+
+    async def said(self, turn: int) -> dict[int, str]:
+        """Sentences by segment that were heard of the turn's abandoned responses."""
+        value = await self._calls.command("HGET", self._keys.session, "said")
+        number, _, said = (value or b"").partition(b":")
+        return dict(orjson.loads(said)) if number == b"%d" % turn else {}
 
 
 class Stages:
@@ -277,20 +337,10 @@ class Stages:
 
     async def waiting(self, partitions: Iterable[int], *, most: int = 16) -> list[str]:
         """Sessions of these partitions that wait for a worker, or whose lease has expired (server time)."""
-        names = list(partitions)
-        if not names:
-            return []
-        time, *replies = await asyncio.gather(
-            self.calls.command("TIME"),
-            *(self.calls.command("ZRANGE", self.keys.ready(p, self.stage), 0, most - 1, "WITHSCORES") for p in names),
+        found = await asyncio.gather(
+            *(self.calls.script("due", (self.keys.ready(p, self.stage),), self.publish, "", most) for p in partitions)
         )
-        now = int(time[0]) * 1000 + int(time[1]) // 1000
-        found = []
-        for reply in replies:
-            for session_id, score in zip(reply[::2], reply[1::2], strict=True):
-                if float(score) <= now:
-                    found.append(session_id.decode())
-        return found
+        return [session_id.decode() for due in found for session_id in due]
 
     async def lease(self, session_id: str) -> Lease | None:
         """Tries to become the owner of the session's stage; None if it isn't free."""
@@ -308,7 +358,7 @@ class Stages:
         )
         if reply[0] != b"ok":
             return None
-        return Lease(self, session_id, reply[1].decode(), reply[2].decode())
+        return Lease(self, session_id, *(part.decode() for part in reply[1:]))
 
 
 async def _until_done(replies: Sequence[asyncio.Future[Any]]) -> bool:

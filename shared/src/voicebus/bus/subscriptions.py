@@ -1,25 +1,22 @@
-"""What is published, heard over one connection per process.
+"""What is published, heard over one connection per process and server.
 
-Redis loses published messages silently when a connection drops or its buffer overflows. So every listener is told
-when some may have been lost, and a probe, published through the writing connection, shows a deaf one.
+Redis loses published messages silently when a connection drops or its buffer overflows, and on a cluster when a
+channel's slot moves. So every listener is told when some may have been lost.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Protocol
 from uuid import uuid4
 
-import redis.asyncio as redis
-import structlog
-
 from voicebus.bus.calls import Calls
-from voicebus.bus.wire import Reply, Wire, WireLost, open_wire
-from voicebus.contract.errors import BusUnavailable, VoicebusError
+from voicebus.bus.ear import Ear
+from voicebus.bus.servers import Server, Servers
+from voicebus.contract.errors import BusUnavailable
 
-_log = structlog.get_logger(__name__)
-_PAUSES_S = (0.05, 0.2, 0.5, 1.0)
+_AGAIN_S = 0.1  # until a channel that its server sent away is looked for again
 
 
 class Listener(Protocol):
@@ -33,21 +30,29 @@ class Listener(Protocol):
 
 
 class Subscriptions:
-    """Any number of listeners on any number of channels. `run` must be running."""
+    """Any number of listeners on any number of channels, each heard at the server of its slot.
 
-    def __init__(self, pool: redis.ConnectionPool, calls: Calls, *, prefix: str, probe_s: float = 5.0) -> None:
-        self._pool = pool
+    `run` must be running.
+    """
+
+    def __init__(self, servers: Servers, calls: Calls, *, prefix: str, probe_s: float = 5.0) -> None:
+        self._servers = servers
         self._calls = calls
-        self._wire: Wire | None = None
-        self._cut = asyncio.Event()
-        self._restored: set[bytes] = set()  # channels whose listeners are to be told of the loss
+        self._probe_stem = f"{prefix}:probe:{uuid4().hex}"
+        self._probe_s = probe_s
+        self._ears = {server: self._ear(server) for server in servers.all}
+        self._tasks: dict[Server, asyncio.Task[None]] = {}
         self._listeners: dict[bytes, set[Listener]] = {}
         self._confirmed: dict[bytes, asyncio.Event] = {}
-        self._asked: Counter[bytes] = Counter()  # SUBSCRIBEs on their way; only the last one's reply counts
-        self._probe = f"{prefix}:probe:{uuid4().hex}".encode()
-        self._probe_s = probe_s
-        self._heard = asyncio.Event()
-        self.deaf = True
+        self._at: dict[bytes, Ear] = {}
+        self._missed: set[bytes] = set()  # channels whose listeners are to be told of the loss
+        self._unsettled = asyncio.Event()
+        servers.follow(self._unsettled.set)
+
+    @property
+    def deaf(self) -> bool:
+        """Whether anything that is published now may not be heard."""
+        return any(ear.deaf for ear in self._ears.values())
 
     @asynccontextmanager
     async def listening(self, channel: str, listener: Listener) -> AsyncIterator[None]:
@@ -71,8 +76,7 @@ class Subscriptions:
             if channel not in self._confirmed:
                 self._confirmed[channel] = asyncio.Event()
                 fresh.append(channel)
-        if fresh and self._wire is not None:  # else the next connection subscribes to all
-            self._subscribe(self._wire, fresh)
+        self._place(fresh)
         try:
             async with asyncio.timeout(wait_s):
                 for name in listeners:
@@ -92,87 +96,79 @@ class Subscriptions:
             return
         del self._listeners[channel]
         self._confirmed.pop(channel, None)
-        if self._wire is not None:
-            self._wire.send([(b"UNSUBSCRIBE", channel)])
+        self._missed.discard(channel)
+        if (ear := self._at.pop(channel, None)) is not None:
+            ear.remove(channel)
 
     async def run(self) -> None:
-        """Listens, until cancelled; reconnects when the connection drops or turns out deaf."""
-        losses = 0
-        try:
+        """Listens, until cancelled, and follows the slots as they move."""
+        async with asyncio.TaskGroup() as owner:
+            self._settle(owner)
             while True:
-                reason = await self._listen()
-                self.deaf = True
-                _log.warning("subscription_lost", reason=reason)
-                await asyncio.sleep(_PAUSES_S[min(losses, len(_PAUSES_S) - 1)])
-                losses += 1
-        finally:
-            self._close()
+                await self._unsettled.wait()
+                self._unsettled.clear()
+                self._settle(owner)
 
-    async def _listen(self) -> str:
-        """Listens until the connection is lost; returns why."""
-        self._close()
-        self._cut.clear()
-        for confirmed in self._confirmed.values():
-            confirmed.clear()
-        self._restored = set(self._listeners)
-        try:
-            self._wire = await open_wire(self._pool, self._hear, self._cut.set)
-        except WireLost as error:
-            return str(error)
-        self._asked.clear()
-        self._subscribe(self._wire, [self._probe, *self._listeners])
-        async with asyncio.TaskGroup() as tasks:
-            probing = tasks.create_task(self._probe_on())
-            await self._cut.wait()
-            probing.cancel()
-        return "the connection was closed, or nothing comes over it"
+    def heard(self, channel: bytes, payload: bytes) -> None:
+        """An ear has a message."""
+        for listener in tuple(self._listeners.get(channel, ())):
+            listener.message(payload)
 
-    def _subscribe(self, wire: Wire, channels: list[bytes]) -> None:
-        self._asked.update(channels)
-        wire.send([(b"SUBSCRIBE", *channels)])
-
-    def _close(self) -> None:
-        if self._wire is not None:
-            self._wire.close()
-            self._wire = None
-
-    def _hear(self, reply: Reply) -> None:
-        kind, channel, payload = reply
-        if kind == b"message":
-            if channel == self._probe:
-                self._heard.set()
-            for listener in tuple(self._listeners.get(channel, ())):
-                listener.message(payload)
-        elif kind == b"subscribe":
-            self._asked[channel] -= 1
-            if not self._asked[channel]:
-                del self._asked[channel]
-                self._confirm(channel)
-
-    def _confirm(self, channel: bytes) -> None:
+    def confirmed(self, channel: bytes) -> None:
+        """An ear listens to the channel from now on."""
         if (confirmed := self._confirmed.get(channel)) is None:
             return
         confirmed.set()
-        if channel in self._restored:
-            self._restored.discard(channel)
+        if channel in self._missed:
+            self._missed.discard(channel)
             for listener in tuple(self._listeners.get(channel, ())):
                 listener.lost()
 
-    async def _probe_on(self) -> None:
-        """Publishes to itself now and then; cuts the connection if that is not heard twice in a row."""
-        misses = 0
-        while misses < 2:
-            self._heard.clear()
-            try:
-                await self._calls.command("PUBLISH", self._probe, b"?")
-                async with asyncio.timeout(self._probe_s):
-                    await self._heard.wait()
-                self.deaf = False
-                misses = 0
-            except TimeoutError:
-                misses += 1
-                self.deaf = True
-            except VoicebusError:
-                self.deaf = True
-            await asyncio.sleep(self._probe_s)
-        self._cut.set()
+    def lost(self, channels: Iterable[bytes]) -> None:
+        """An ear does not listen to the channels for now."""
+        for channel in channels:
+            self._missed.add(channel)
+            self._confirmed[channel].clear()
+
+    def moved(self, channels: Iterable[bytes]) -> None:
+        """An ear's server does not serve the channels any more."""
+        for channel in channels:
+            self._at.pop(channel)
+            self.lost([channel])
+        asyncio.get_running_loop().call_later(_AGAIN_S, self._unsettled.set)
+
+    def _ear(self, server: Server) -> Ear:
+        return Ear(server, self._servers, self._calls, self, probe_stem=self._probe_stem, probe_s=self._probe_s)
+
+    def _settle(self, owner: asyncio.TaskGroup) -> None:
+        """An ear for each server, and each channel at the ear of its slot's server."""
+        for server in self._servers.all:
+            if server not in self._ears:
+                self._ears[server] = self._ear(server)
+            if server not in self._tasks:
+                self._tasks[server] = owner.create_task(self._ears[server].run())
+            self._ears[server].settle()
+        astray = [
+            channel
+            for channel in self._listeners
+            if (ear := self._at.get(channel)) is None or ear.server != self._servers.of_channel(channel)
+        ]
+        for channel in astray:
+            if (ear := self._at.pop(channel, None)) is not None:
+                ear.remove(channel)
+                self.lost([channel])
+        self._place(astray)
+        for server in self._ears.keys() - set(self._servers.all):
+            del self._ears[server]
+            self._tasks.pop(server).cancel()
+
+    def _place(self, channels: list[bytes]) -> None:
+        """Subscribes each at the server of its slot."""
+        by_ear = defaultdict[Ear, list[bytes]](list)
+        for channel in channels:
+            # A server that came just now gets its ear, and its channels, in a moment.
+            if (ear := self._ears.get(self._servers.of_channel(channel))) is not None:
+                self._at[channel] = ear
+                by_ear[ear].append(channel)
+        for ear, of_ear in by_ear.items():
+            ear.add(of_ear)

@@ -44,6 +44,16 @@ def make_pool(url: str) -> redis.ConnectionPool:
     )
 
 
+def pack(*command: Arg) -> bytes:
+    """The command as it goes over the wire.
+
+    Raises:
+        UnicodeEncodeError: text in it has lone surrogates.
+    """
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its types know one-tuples only
+    return packed
+
+
 class Wire(asyncio.Protocol):
     """One open connection. Both callbacks are called from the event loop and return at once."""
 
@@ -62,9 +72,9 @@ class Wire(asyncio.Protocol):
         """Whether commands can be sent."""
         return not self._transport.is_closing()
 
-    def send(self, commands: Sequence[tuple[Arg, ...]]) -> None:
-        """Writes the commands in one go."""
-        self._transport.write(b"".join([hiredis.pack_command(command) for command in commands]))  # type: ignore[arg-type]  # its types know one-tuples only
+    def send(self, commands: Sequence[bytes]) -> None:
+        """Writes the packed commands in one go."""
+        self._transport.write(b"".join(commands))
 
     def close(self) -> None:
         """Cuts the connection; `on_lost` is not called."""
@@ -94,7 +104,7 @@ async def open_wire(pool: redis.ConnectionPool, on_reply: Callable[[Reply], None
         async with asyncio.timeout(_CONNECT_S + 1):
             await connection.connect()
     except (redis.RedisError, OSError) as error:
-        raise WireLost(str(error)) from error
+        raise WireLost(str(error) or "no connection in time") from error
     stream = connection._writer  # noqa: SLF001 - there is no public way to what it has opened
     connection._reader = connection._writer = None  # noqa: SLF001 - it is no longer the connection's to close
     if stream is None:

@@ -16,7 +16,7 @@ from voicebus.bus.stages import Lease
 from voicebus.bus.subscriptions import Listener
 from voicebus.chassis import metrics
 from voicebus.chassis.held import Held
-from voicebus.contract.errors import LeaseLost, VoicebusError
+from voicebus.contract.errors import BusFull, BusUnavailable, LeaseLost, VoicebusError
 from voicebus.contract.keys import Stage
 
 _log = structlog.get_logger(__name__)
@@ -167,16 +167,16 @@ class Worker:
             _log.info("lease_lost", stage=self._stage)
         except VoicebusError as error:
             _log.warning("stage_gave_up", stage=self._stage, code=error.code, reason=error.message)
-            await self._hand_over(lease)
+            await self._hand_over(lease, failed=not isinstance(error, BusUnavailable | BusFull))
         except Exception:  # noqa: BLE001 - one session's failure must not reach the others; its mail is tried again
             _log.exception("stage_failed", stage=self._stage)
-            await self._hand_over(lease)
+            await self._hand_over(lease, failed=True)
 
-    async def _hand_over(self, lease: Lease) -> None:
+    async def _hand_over(self, lease: Lease, *, failed: bool) -> None:
         # The next attempt, here or elsewhere, comes a little later; a mail that fails again and again is given up.
         await asyncio.sleep(0.1)
         with suppress(LeaseLost, VoicebusError):
-            await lease.hand_over()
+            await lease.hand_over(failed=failed)
 
     async def _renew(self) -> None:
         every_s = self._bus.settings.lease_ms / 3_000

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from voicebus.contract.audio import AudioSpec, InputFormat
-from voicebus.contract.payloads import Frozen, Mode
+from voicebus.contract.payloads import Frozen, Mode, OnBusy
 
 MessageId = Annotated[str, Field(min_length=1, max_length=64)]
 StreamId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")]
+_COUNT_MAX = 2**53  # as far as Lua and JavaScript count exactly
 
 
 class Text(Frozen):
@@ -17,7 +18,7 @@ class Text(Frozen):
     type: Literal["text"] = "text"
     id: MessageId | None = None
     content: str = Field(max_length=65_536)
-    on_busy: Literal["queue", "interrupt"] = "queue"
+    on_busy: OnBusy = "queue"
 
 
 class AudioStart(Frozen):
@@ -29,7 +30,7 @@ class AudioStart(Frozen):
     format: InputFormat
     sample_rate: int = Field(default=16_000, ge=8_000, le=192_000)  # hertz
     channels: int = Field(default=1, ge=1, le=8)
-    offset: int = Field(default=0, ge=0)  # bytes
+    offset: int = Field(default=0, ge=0, le=_COUNT_MAX)  # bytes
 
     @property
     def spec(self) -> AudioSpec:
@@ -60,9 +61,9 @@ class Played(Frozen):
     """How much of a segment was really heard."""
 
     type: Literal["played"] = "played"
-    turn: int = Field(ge=1)
-    segment: int = Field(ge=0)
-    ms: int = Field(ge=0)
+    turn: int = Field(ge=1, le=_COUNT_MAX)
+    segment: int = Field(ge=0, le=_COUNT_MAX)
+    ms: int = Field(ge=0, le=_COUNT_MAX)
 
 
 class Interrupt(Frozen):
@@ -70,8 +71,8 @@ class Interrupt(Frozen):
 
     type: Literal["interrupt"] = "interrupt"
     id: MessageId | None = None
-    turn: int | None = Field(default=None, ge=1)
-    played_ms: int | None = Field(default=None, ge=0)
+    turn: int | None = Field(default=None, ge=1, le=_COUNT_MAX)
+    played_ms: int | None = Field(default=None, ge=0, le=_COUNT_MAX)
 
 
 class SetMode(Frozen):

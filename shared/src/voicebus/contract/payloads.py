@@ -18,6 +18,7 @@ Timestamp = Annotated[
 # The same as text: there are many events, and nobody here reads their time.
 Clock = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
 Mode = Literal["text", "voice"]
+OnBusy = Literal["queue", "interrupt"]  # what a text does while a turn goes on
 ToolOutcomeName = Literal["ok", "error", "unknown", "cancelled"]
 
 
@@ -168,10 +169,14 @@ class AgentSwitchData(Frozen):
 
 
 class InterruptedData(Frozen):
-    """A turn was cut short; speech with a lower `n` than `speech_next` is void."""
+    """A turn was cut short; speech with a lower `n` than `speech_next` is void.
+
+    `joined`: the user goes on speaking, and the next turn holds this one's text, too.
+    """
 
     turn: int
     heard: str
+    joined: bool = False
     speech_next: int
 
 

@@ -34,6 +34,7 @@ class ToolOptions(BaseModel):
     timeout_s: PositiveFloat | None = None
     read_only: bool | None = None  # changes nothing: may be called again
     idempotent: bool | None = None  # a second identical call changes nothing more: may be called again
+    approval: bool = False  # a client must approve each call
 
 
 class ServerOptions(BaseModel):

@@ -24,8 +24,8 @@ OutcomeKind = Literal["ok", "error", "unknown", "cancelled"]
 class ToolOutcome(BaseModel):
     """The end of one tool call.
 
-    `unknown`: it may or may not have had its effect, and must not simply be called again. `cancelled`: it was
-    called off while it ran, and may have had part of its effect.
+    `unknown`: it may or may not have had its effect, and must not simply be called again. `cancelled`: it was never
+    made, or called off while it ran, and may have had part of its effect.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -34,6 +34,7 @@ class ToolOutcome(BaseModel):
     is_error: bool
     outcome: OutcomeKind
     duration_ms: float
+    denied: bool = False  # it was never made, because nobody approved it
 
 
 def from_result(result: CallToolResult, duration_ms: float) -> ToolOutcome:

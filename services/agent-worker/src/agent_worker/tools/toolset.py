@@ -92,6 +92,11 @@ class Toolset:
         entry = self._find(name)
         return entry.annotations if entry else Annotations(read_only=False, idempotent=False)
 
+    def needs_approval(self, name: str) -> bool:
+        """Whether a person must approve each call of the tool; `call` says what is wrong with an unknown one."""
+        entry = self._find(name)
+        return entry is not None and entry.options.approval
+
     async def call(
         self,
         name: str,
@@ -100,6 +105,7 @@ class Toolset:
         sub: str,
         session_id: str,
         call_id: str,
+        approved: bool = False,
     ) -> ToolOutcome:
         """Call a tool; whatever goes wrong is told by the outcome. Cancelling this cancels the call at the server."""
         began = time.monotonic()
@@ -107,6 +113,8 @@ class Toolset:
         if entry is None:
             names = ", ".join(definition.name for definition in self.definitions())
             return _without_result(f"there is no tool named {name!r}; there are: {names}", "error", began)
+        if entry.options.approval and not approved:  # its server came up after the approval was asked about
+            return _without_result("the call needs an approval, and nobody was asked for it; try again", "error", began)
         meta = {
             "voicebus/sub": sub,
             "voicebus/session_id": session_id,

@@ -4,6 +4,7 @@
 --       given up, 10 how its bytes are to be read, 11 most entries that may wait for STT, 12 most bytes
 -- Replies: {'ok', offset that is expected, seq} | {'done', 0, seq}: it was opened and ended before | {'busy'}
 --          | {'gap', expected} | {'conflict', seq}: the message, or how the open stream is read, was another one
+--          | {'taken'}: a late copy from a connection that another one took the stream from
 --          | {'closed'}: it was opened before and replaced when it fell silent | {'full'} | {'gone'} | {'ended'}
 local no = refusal()
 if no then return no end
@@ -26,12 +27,19 @@ if open ~= ARGV[6] then
     local stop = cjson.encode({ kind = 'stop', stream = open, offset = number('audio.offset') })
     mail('stt', KEYS[2], KEYS[3], 'k', 'stop', 'd', stop)
   end
-  set('audio.stream', ARGV[6], 'audio.offset', offset, 'audio.spec', ARGV[10])
+  set('audio.stream', ARGV[6], 'audio.offset', offset, 'audio.spec', ARGV[10], 'audio.left', '', 'audio.owner', '')
   mail('stt', KEYS[2], KEYS[3], 'k', 'start', 'd', ARGV[8])
 elseif get('audio.spec') ~= ARGV[10] then
   return { 'conflict', number('seq') }
 elseif offset > number('audio.offset') then
   return { 'gap', number('audio.offset') }
+elseif known and listed('audio.left', ARGV[5]) then
+  return { 'taken' } -- a late copy: its connection has lost the stream since
+end
+local owner = get('audio.owner') or ''
+if owner ~= ARGV[5] then
+  set('audio.left', (string.gsub(get('audio.left') or '', ARGV[5] .. ',', '')))
+  if owner ~= '' then note('audio.left', owner, 16) end
 end
 set('audio.owner', ARGV[5], 'audio.at', clock())
 keep_alive(KEYS[5])

@@ -2,7 +2,8 @@
 -- KEYS: 1 session, 2 log, 3 speech
 -- ARGV: 3 the reader's epoch ('' = this one), 4 its seq, 5 its n, 6 most events, 7 most chunks
 -- Replies: {epoch, head seq, head n, last seq that is valid for the reader, the same of n, n up to which speech is
---           gone, {seq, event, …}, {n, after_seq, header, audio, …}} | {'gone'}
+--           gone, {seq, event, …}, {n, after_seq, header, audio, …}, 1 if there may be more events, the same for
+--           chunks} | {'gone'}
 begin_at_memory_limit()
 if not get('sid') then return { 'gone' } end
 stamp()
@@ -18,18 +19,33 @@ if ARGV[3] ~= '' then
     if name == ARGV[3] then found, valid, valid_n = true, head, head_n end
   end
 end
-local after, after_n = tonumber(ARGV[4]), tonumber(ARGV[5])
+-- What follows a position, oldest first: no more than `most` entries and MOST_BYTES (but for the first one).
+local MOST_BYTES = 1048576
+local function after(stream, position, most, take)
+  local from, left, bytes = '(' .. position .. '-0', most, 0
+  while left > 0 do
+    local asked = math.min(left, 32)
+    local page = redis.call('XRANGE', stream, from, '+', 'COUNT', asked)
+    for _, entry in ipairs(page) do
+      if bytes > MOST_BYTES then return 1 end
+      bytes = bytes + take(string.match(entry[1], '^%d+'), entry[2])
+      from, left = '(' .. entry[1], left - 1
+    end
+    if #page < asked then return 0 end
+  end
+  return 1
+end
+
 local events, chunks = {}, {}
-for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '(' .. math.min(after, valid) .. '-0', '+', 'COUNT', ARGV[6])) do
-  events[#events + 1] = string.match(entry[1], '^%d+')
-  events[#events + 1] = entry[2][2]
-end
-for _, entry in ipairs(redis.call('XRANGE', KEYS[3], '(' .. math.min(after_n, valid_n) .. '-0', '+', 'COUNT', ARGV[7])) do
-  local fields = entry[2]
-  chunks[#chunks + 1] = string.match(entry[1], '^%d+')
-  chunks[#chunks + 1] = field(fields, 's')
-  chunks[#chunks + 1] = field(fields, 'h')
-  chunks[#chunks + 1] = field(fields, 'a')
-end
+local more_events = after(KEYS[2], math.min(tonumber(ARGV[4]), valid), tonumber(ARGV[6]), function(seq, fields)
+  events[#events + 1], events[#events + 2] = seq, fields[2]
+  return #fields[2]
+end)
+local more_chunks = after(KEYS[3], math.min(tonumber(ARGV[5]), valid_n), tonumber(ARGV[7]), function(n, fields)
+  for _, part in ipairs({ n, field(fields, 's'), field(fields, 'h'), field(fields, 'a') }) do
+    chunks[#chunks + 1] = part
+  end
+  return #chunks[#chunks]
+end)
 local speech_gone = redis.call('EXISTS', KEYS[3]) == 1 and number('speech_gone') or head_n
-return { epoch(), head, head_n, valid, valid_n, speech_gone, events, chunks }
+return { epoch(), head, head_n, valid, valid_n, speech_gone, events, chunks, more_events, more_chunks }

@@ -1,0 +1,198 @@
+"""The way to one server: calls of the same tick go out as one pipeline, and only one is in flight.
+
+Every write of the bus is idempotent, so a pipeline that got no answer is sent again, in order, until its calls'
+deadlines. The driver itself must not retry: it repeats and reorders.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from voicebus.bus.link import Link
+from voicebus.bus.scripts import SCRIPTS, source
+from voicebus.bus.servers import Server, Servers
+from voicebus.bus.wire import Reply, ReplyError, WireLost, pack
+from voicebus.contract.errors import BusFull, BusUnavailable, VoicebusError
+
+LOAD_SCRIPTS = [pack("SCRIPT", "LOAD", source(name)) for name in SCRIPTS]
+_MOST = 512  # calls in one pipeline
+_PAUSES_S = (0.02, 0.1, 0.25, 0.5)
+_ASKED_S = 1.0  # a server that takes longer for a slot that it is being given is left alone until later
+_PASSING = {"NOSCRIPT", "LOADING", "READONLY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY"}
+_ELSEWHERE = {"MOVED", "READONLY", "CLUSTERDOWN"}  # another server may serve the slot by now
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A command and who waits for its reply."""
+
+    command: bytes  # packed
+    slot: int
+    until: float  # loop time
+    future: asyncio.Future[Any] = field(repr=False)
+
+    def settle(self, reply: Reply) -> None:
+        """Hands the reply on, or raises it."""
+        if self.future.done():
+            return
+        if isinstance(reply, ReplyError):
+            self.future.set_exception(_translated(reply))
+        else:
+            self.future.set_result(reply)
+
+    def fail(self, reason: str) -> None:
+        """There is no reply and won't be one."""
+        if not self.future.done():
+            self.future.set_exception(BusUnavailable(reason))
+
+
+def _translated(error: ReplyError) -> VoicebusError:
+    """Redis's error as one of the contract's tree. Servers before 7 wrap what a script's command said."""
+    if error.kind == "OOM" or "OOM command not allowed" in str(error):
+        return BusFull()
+    return VoicebusError("internal", f"Redis: {error}")
+
+
+def _passes(reply: Reply) -> bool:
+    """Whether the same call may succeed in a moment."""
+    return isinstance(reply, ReplyError) and (
+        reply.kind in _PASSING or reply.kind in {"MOVED", "ASK"} or "-READONLY " in str(reply)
+    )
+
+
+class Lane:
+    """The calls for one server. `landed` is called when a pipeline is back and none is in flight."""
+
+    def __init__(self, server: Server, servers: Servers, landed: Callable[["Lane"], None]) -> None:
+        self.server = server
+        self._servers = servers
+        self._landed = landed
+        self._link = Link(servers.pool(server))
+        self._waiting: list[Call] = []
+        self._flying: list[Call] = []
+        self._some = asyncio.Event()
+        self._put_off: set[int] = set()  # slots whose calls wait until `_resume_at`, loop time
+        self._all_put_off = False
+        self._resume_at = 0.0
+        self._tries = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many calls are not sent, or sent in vain."""
+        return len(self._waiting)
+
+    @property
+    def slots_in_flight(self) -> set[int]:
+        """The slots of the calls that are sent and not answered."""
+        return {call.slot for call in self._flying}
+
+    def add(self, call: Call) -> None:
+        """Sends the call behind those that were added before."""
+        self._waiting.append(call)
+        self._some.set()
+
+    def take(self) -> list[Call]:
+        """Gives away what is not in flight, in order."""
+        calls, self._waiting = self._waiting, []
+        return calls
+
+    async def run(self) -> None:
+        """Sends what was added, until cancelled; then what is in flight fails."""
+        try:
+            while True:
+                self._flying = await self._next()
+                reason = await self._send(self._flying)
+                again = [call for call in self._flying if not call.future.done()] if reason else []
+                self._flying = []
+                if again:
+                    self._waiting[:0] = again
+                    self._pause(again, reason)
+                elif not self._put_off:
+                    self._tries = 0
+                self._landed(self)
+        finally:
+            self._link.close()
+            for call in self._flying:
+                call.fail("The bus was closed.")
+
+    async def _next(self) -> list[Call]:
+        """The next calls to send: of each slot the first ones. A slot that is put off does not hold up the others."""
+        while True:
+            while not self._waiting:
+                self._some.clear()
+                await self._some.wait()
+            if not self._put_off or asyncio.get_running_loop().time() >= self._resume_at:
+                self._put_off, self._all_put_off = set(), False
+                batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+                return batch
+            if not self._all_put_off:
+                batch = [call for call in self._waiting if call.slot not in self._put_off][:_MOST]
+                if batch:
+                    sent = set(map(id, batch))
+                    self._waiting = [call for call in self._waiting if id(call) not in sent]
+                    return batch
+            self._some.clear()
+            try:
+                async with asyncio.timeout_at(self._resume_at):
+                    await self._some.wait()
+            except TimeoutError:
+                pass
+
+    def _pause(self, again: list[Call], reason: str) -> None:
+        """Puts the slots of these calls off for a moment, and gives up those calls whose time is over."""
+        time = asyncio.get_running_loop().time()
+        if not self._put_off:
+            self._resume_at = time + _PAUSES_S[min(self._tries, len(_PAUSES_S) - 1)]
+            self._tries += 1
+        self._put_off |= {call.slot for call in again}
+        for call in self._waiting:
+            if call.until <= time:
+                call.fail(reason)
+        self._waiting = [call for call in self._waiting if not call.future.done()]
+
+    async def _send(self, batch: list[Call]) -> str:
+        """Sends the calls and settles those that were answered; returns why the others were not, '' if all were."""
+        try:
+            replies = await self._link.exchange([call.command for call in batch])
+            if _unknown_script(replies):
+                await self._link.exchange(LOAD_SCRIPTS)
+        except WireLost as error:
+            self._all_put_off = True
+            self._servers.doubt(self.server, answers=False)
+            return f"Redis: {error}"
+        asks: dict[str, list[Call]] = {}
+        reason = ""
+        for call, reply in zip(batch, replies, strict=True):
+            if not _passes(reply):
+                call.settle(reply)
+                continue
+            reason = "Redis puts calls off."
+            if reply.kind == "ASK":
+                asks.setdefault(str(reply).split()[-1], []).append(call)
+            elif reply.kind in _ELSEWHERE or "-READONLY " in str(reply):
+                self._servers.doubt(self.server, answers=True)
+        for name, calls in asks.items():
+            await self._send_asking(self._servers.named(name), calls)
+        return reason
+
+    async def _send_asking(self, server: Server, batch: list[Call]) -> None:
+        """Sends calls to the server that their slot is being moved to; settles those that it answers."""
+        link = Link(self._servers.pool(server))
+        commands = [part for call in batch for part in (pack("ASKING"), call.command)]
+        try:
+            async with asyncio.timeout(_ASKED_S):
+                replies = (await link.exchange(commands))[1::2]
+                if _unknown_script(replies):
+                    await link.exchange(LOAD_SCRIPTS)
+        except (WireLost, TimeoutError):
+            return
+        finally:
+            link.close()
+        for call, reply in zip(batch, replies, strict=True):
+            if not _passes(reply):
+                call.settle(reply)
+
+
+def _unknown_script(replies: Sequence[Reply]) -> bool:
+    return any(isinstance(reply, ReplyError) and reply.kind == "NOSCRIPT" for reply in replies)

@@ -1,0 +1,58 @@
+"""One connection that answers: commands go out together, their replies come back in order."""
+
+import asyncio
+from collections.abc import Sequence
+
+import redis.asyncio as redis
+
+from voicebus.bus.wire import Reply, Wire, WireLost, open_wire
+
+_ANSWER_S = 5.0  # a server that takes longer for a pipeline is taken for dead
+
+
+class Link:
+    """One connection, used by one task: sends commands together and collects their replies."""
+
+    def __init__(self, pool: redis.ConnectionPool) -> None:
+        self._pool = pool
+        self._wire: Wire | None = None
+        self._replies: list[Reply] = []
+        self._missing = 0
+        self._answered: asyncio.Future[None] | None = None
+
+    async def exchange(self, commands: Sequence[bytes]) -> list[Reply]:
+        """The replies to packed commands, in order; a command's own failure is its reply.
+
+        Raises:
+            WireLost: which commands took effect is not known.
+        """
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                if self._wire is None or not self._wire.is_open:
+                    self._wire = await open_wire(self._pool, self._take, self._lose)
+                self._replies, self._missing = [], len(commands)
+                self._answered = asyncio.get_running_loop().create_future()
+                self._wire.send(commands)
+                await self._answered
+                return self._replies
+        except TimeoutError as error:
+            self.close()
+            raise WireLost(f"no answer within {_ANSWER_S:.0f} s") from error
+        except BaseException:
+            self.close()  # replies that were not read must not answer other commands
+            raise
+
+    def close(self) -> None:
+        """Closes the connection; the next exchange opens it again."""
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    def _take(self, reply: Reply) -> None:
+        self._replies.append(reply)
+        if len(self._replies) == self._missing and self._answered and not self._answered.done():
+            self._answered.set_result(None)
+
+    def _lose(self) -> None:
+        if self._answered and not self._answered.done():
+            self._answered.set_exception(WireLost("the connection was closed"))

@@ -1,0 +1,30 @@
+"""A gateway in the test's own process."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+
+import uvicorn
+from pydantic import SecretStr
+from support.processes import SECRET, RunningGateway
+
+from gateway.app import create_app
+from gateway.frames import FramesProtocol
+from gateway.settings import GatewaySettings
+from voicebus.chassis.health import QuietServer, listen
+
+
+@asynccontextmanager
+async def gateway_here(redis_url: str) -> AsyncIterator[RunningGateway]:
+    """Runs while inside; there is no process to signal."""
+    settings = GatewaySettings(redis_url=redis_url, redis_prefix="gw", partitions=4, jwt_secret=SecretStr(SECRET))
+    listener = listen("127.0.0.1", 0)
+    server = QuietServer(uvicorn.Config(create_app(settings), log_config=None, ws=FramesProtocol))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.serve(sockets=[listener]))
+        try:
+            yield RunningGateway(int(listener.getsockname()[1]), cast("subprocess.Popen[bytes]", None))
+        finally:
+            server.should_exit = True

@@ -1,0 +1,94 @@
+"""Clients that are there and clients that are not: two pings tell them apart."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from time import monotonic
+
+import httpx2
+import pytest
+from support.process_tree import until
+from support.processes import RunningGateway, gateway_process
+from support.sessions import open_session
+from support.wire import Wire, wire
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+
+from voicebus.bus.bus import Bus
+
+INTERVAL_S = 0.4
+
+
+class Pings:
+    """Counts the pings that a client gets; `answers` says of each, by number from 1, whether it is answered."""
+
+    def __init__(self, client: Wire, answers: Callable[[int], bool]) -> None:
+        self.count = 0
+        self._answers = answers
+        self._send = client.socket.protocol.send_frame
+        client.socket.protocol.send_frame = self._filtered  # type: ignore[method-assign]
+
+    def _filtered(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.PONG:
+            self.count += 1
+            if not self._answers(self.count):
+                return
+        self._send(frame)
+
+
+async def test_a_client_is_closed_after_two_unanswered_pings(redis_url: str, gateway_bus: Bus) -> None:
+    with gateway_process(redis_url, "gw", PING_INTERVAL_S=str(INTERVAL_S)) as gateway:
+        session_id = await open_session(gateway_bus)
+        async with (
+            wire(gateway, session_id, ping_interval=None) as silent,
+            wire(gateway, session_id, ping_interval=None) as sleepy,
+            wire(gateway, session_id, ping_interval=None) as lively,
+        ):
+            begun = monotonic()
+            unanswered = Pings(silent, lambda number: False)
+            every_other = Pings(sleepy, lambda number: number % 2 == 0)
+            answered = Pings(lively, lambda number: True)
+            assert await silent.close_code() == 1011
+            assert silent.socket.close_reason == "keepalive ping timeout"
+            assert unanswered.count == 2
+            assert monotonic() - begun > 2.5 * INTERVAL_S
+            for client, pings in ((sleepy, every_other), (lively, answered)):
+                await until(lambda: pings.count >= 7 or client.socket.state is not State.OPEN)  # noqa: B023 - awaited
+                assert pings.count >= 7
+
+
+async def connections(gateway: RunningGateway) -> float:
+    async with httpx2.AsyncClient(base_url=gateway.url) as http:
+        lines = (await http.get("/metrics")).text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("voicebus_connections "))
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["while the session is open", "when the session ends"])
+async def test_a_client_that_reads_nothing_more_is_dropped_with_what_waits_for_it(
+    redis_url: str, gateway_bus: Bus, ended: bool
+) -> None:
+    with gateway_process(redis_url, "gw", PING_INTERVAL_S=str(INTERVAL_S)) as gateway:
+        session_id = await open_session(gateway_bus)
+        raw = socket.socket()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        raw.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", gateway.port))
+        async with wire(gateway, session_id, sock=raw, ping_interval=None) as client:
+            await client.until("welcome")
+            client.socket.transport.pause_reading()
+            for n in range(200):
+                await gateway_bus.inbox.submit(session_id, f"{n}" + "x" * 60_000, agent_type="personal")
+                if n % 60 == 0:
+                    await drop_mail(gateway_bus, session_id)
+            if ended:
+                await gateway_bus.sessions.end(session_id, "deleted")
+            gone = monotonic() + 10 * INTERVAL_S + 2
+            while (still := await connections(gateway)) and monotonic() < gone:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(INTERVAL_S / 4)
+            assert not still
+            client.cut()
+
+
+async def drop_mail(bus: Bus, session_id: str) -> None:
+    """As if an agent had answered."""
+    await bus.calls.command("XTRIM", bus.keys.of(session_id).mail("agent"), "MAXLEN", 0)
