@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test check docs lock clean
+.PHONY: help install run demo test model mutants kills check docs lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,15 @@ demo: install  ## one spoken turn through the whole stack (ARGS='--text "…"', 
 
 test: install  ## every test, on a Redis of their own
 	@$(BIN)/python -m pytest $(ARGS)
+
+kills: install  ## kill -9 of every worker, 20 times each, and ten minutes of silence (SEED=… repeats a run)
+	@KILLS=20 SILENCE_MINUTES=10 $(BIN)/python -m pytest -q -n 0 -s tests/faults $(ARGS)
+
+mutants: install  ## break each invariant: the tests must notice (ARGS=name …)
+	@PYTHONPATH=tests $(BIN)/python -m mutants.run $(ARGS)
+
+model: install  ## random processes, crashes and lost calls against the bus's promises (MINUTES=20, SEED=… repeats)
+	@MODEL_MINUTES=$(or $(MINUTES),20) SEED=$(SEED) $(BIN)/python -m pytest -q -n 0 -s tests/model $(ARGS)
 
 check: install  ## lint, types, import rules, dependencies
 	@$(BIN)/ruff format --check --quiet .

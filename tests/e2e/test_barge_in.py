@@ -1,0 +1,102 @@
+"""Somebody cuts in, by a message or by speaking: from then on nothing of the old turn comes from the loudspeaker."""
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+
+from support.processes import RunningGateway
+from support.wire import Message, Wire, wire
+
+from voicebus_client.client import Voicebus
+from voicebus_stack.question import bundled_question
+
+RUNS = 100
+SIDE_BY_SIDE = 4
+LONG_ANSWER = "tell me ten facts about redis"
+SILENCE = bytes(32_000)
+
+
+def words() -> bytes:
+    """A second of the bundled question from where its speech begins, as s16le samples at 16 kHz."""
+    question = bundled_question()
+    return b"".join(question.frames[20:70])
+
+
+@dataclass
+class Tally:
+    """What was seen of all runs."""
+
+    late: list[Message] = field(default_factory=list)  # of a turn that had been interrupted
+    by_speech: int = 0
+    spoken: int = 0  # runs in which something of the answer had been sent as speech
+
+
+async def ask(client: Wire, name: str, text: str) -> int:
+    """Sends a text; the turn that it opens."""
+    await client.send(type="text", id=name, content=text)
+    user = await client.until(lambda message: message["type"] == "user" and message["data"]["id"] == name)
+    return int(user["turn"])
+
+
+async def cut_in(client: Wire, dice: random.Random, name: str) -> None:
+    """Waits for a moment, reading, then cuts in."""
+    longest_s = dice.choice((0.04, 0.3, 0.9))
+    try:
+        async with asyncio.timeout(dice.uniform(0, longest_s)):
+            while True:
+                await client.receive()
+    except TimeoutError:
+        pass
+    if dice.random() < 0.8:
+        await client.send(type="interrupt", id=f"{name}-cut")
+        return
+    stream = f"{name}-speech"
+    await client.send(type="audio.start", id=f"{stream}-start", stream=stream, format="pcm16", sample_rate=16_000)
+    await client.socket.send(words())
+    await client.until("interrupted")
+    await client.socket.send(SILENCE)
+    await client.send(type="audio.stop", id=f"{stream}-stop", stream=stream)
+    await client.until(lambda message: message["type"] == "ack" and message["data"]["id"] == f"{stream}-stop")
+
+
+async def converse(gateway: RunningGateway, session_id: str, dice: random.Random, runs: int, tally: Tally) -> None:
+    async with wire(gateway, session_id, "?audio=binary") as client:
+        for number in range(runs):
+            client.seen.clear()
+            turn = await ask(client, f"q{number}", LONG_ANSWER)
+            await cut_in(client, dice, f"q{number}")
+            after = await ask(client, f"n{number}", "please add two and two")
+            await client.until(
+                lambda message, turn=after: (  # type: ignore[misc]  # a default
+                    message["type"] == "tts" and message["turn"] == turn and message["data"]["is_last"]
+                )
+            )
+            await client.send(type="interrupt", id=f"n{number}-cut")  # what is still heard of it
+            await client.until("interrupted")
+            note(client.seen, turn, tally)
+
+
+def note(seen: list[Message], turn: int, tally: Tally) -> None:
+    (at,) = [i for i, m in enumerate(seen) if m["type"] == "interrupted" and m["data"]["turn"] == turn]
+    tally.late += [message for message in seen[at + 1 :] if message.get("turn") == turn]
+    tally.spoken += any(m["type"] == "tts" and m["turn"] == turn for m in seen[:at])
+    tally.by_speech += any(m["type"] == "audio_ack" for m in seen)
+
+
+async def test_nothing_of_an_interrupted_turn_is_heard_or_seen(
+    gateways: list[RunningGateway], voicebus: Voicebus
+) -> None:
+    seed = random.randrange(10**6)
+    tally = Tally()
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(SIDE_BY_SIDE):
+            session = await voicebus.create_session()
+            dice = random.Random(seed + number)
+            tasks.create_task(converse(gateways[number % 2], session.session_id, dice, RUNS // SIDE_BY_SIDE, tally))
+    print(
+        f"seed {seed}: {RUNS} interruptions, {tally.by_speech} by speech, {tally.spoken} while something was spoken: "
+        f"{len(tally.late)} events or chunks of an interrupted turn came after it"
+    )
+    assert tally.late == []
+    assert 5 <= tally.by_speech <= RUNS / 2
+    assert 20 <= tally.spoken < RUNS

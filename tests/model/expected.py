@@ -1,0 +1,350 @@
+"""What must be true of a session, whatever happens: a pure model, told what was promised and what Redis did.
+
+It knows no script. It hears which lease was granted and to when, which input was acknowledged, and everything that was
+published; what workers write bears a mark (`Envelope.metadata`) that says who wrote it, so that each write can be told
+from every other one.
+"""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from voicebus.bus.items import EphemeralItem, EventItem, Item, SpeechItem
+from voicebus.contract.keys import STAGES, Stage
+
+CHUNKS = 3  # of speech in each sentence
+
+
+class Violation(AssertionError):
+    """The bus broke a promise."""
+
+
+def demand(holds: object, *what: object) -> None:
+    """Raises `Violation` with what was found unless it holds."""
+    if not holds:
+        raise Violation(" ".join(str(part) for part in what))
+
+
+def microphone(stream: str, first: int, end: int) -> bytes:
+    """A stream's bytes: their place decides what they are."""
+    return bytes(zlib.crc32(f"{stream}/{at}".encode()) & 0xFF for at in range(first, end))
+
+
+def transcript(stream: str, first: int, audio: bytes) -> str:
+    """What a worker understands: which bytes it heard, and whether they were the right ones."""
+    return f"{stream} {first} {first + len(audio)} {zlib.crc32(audio)}"
+
+
+@dataclass(slots=True)
+class Owner:
+    """The last lease of a stage; a stage that was given back may be leased before `until_ms`."""
+
+    token: str = ""
+    until_ms: int = 0
+
+
+@dataclass(slots=True)
+class Chunk:
+    """A chunk of speech that was published."""
+
+    turn: int
+    response_id: str
+    segment: int
+    index: int  # within the segment
+
+
+@dataclass(slots=True)
+class Look:
+    """What Redis holds of a session at one moment."""
+
+    fields: Mapping[bytes, bytes]
+    log: Sequence[tuple[int, bytes]]  # from the last look on
+    first_seq: int  # that is kept
+    speech: Sequence[int]
+    mail: Mapping[Stage, Mapping[str, Mapping[bytes, bytes]]]
+    ready: Mapping[Stage, float | None]
+    dead: Mapping[Stage, Sequence[Mapping[bytes, bytes]]]  # of this session
+
+
+@dataclass
+class Expected:
+    """One session."""
+
+    session_id: str
+    log_max: int
+    attempts_max: int
+    events: list[bytes] = field(default_factory=list)  # event `seq` stands at `seq - 1`
+    chunks: list[Chunk] = field(default_factory=list)  # chunk `n` stands at `n - 1`
+    owners: dict[Stage, Owner] = field(default_factory=lambda: {stage: Owner() for stage in STAGES})
+    accepted: set[str] = field(default_factory=set)  # ids of messages that were acknowledged
+    users: dict[str, int] = field(default_factory=dict)  # turns by the message that opened them
+    ends: dict[int, str] = field(default_factory=dict)  # how turns ended
+    answers: dict[int, int] = field(default_factory=dict)  # sentences of answered turns
+    cancelled: set[int] = field(default_factory=set)
+    abandoned: set[str] = field(default_factory=set)  # responses
+    tokens: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    tools: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))  # calls and outcomes of a turn
+    effects: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # of tools that may not be repeated
+    switched: set[str] = field(default_factory=set)
+    interrupting: dict[str, int] = field(default_factory=dict)  # executions of an interruption that had an effect
+    marks: set[str] = field(default_factory=set)
+    transcribed: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # bytes by stream
+    safe: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # bytes that were acknowledged
+    tried: dict[tuple[Stage, str], set[str]] = field(default_factory=lambda: defaultdict(set))  # leases by mail
+    boxes: dict[Stage, dict[str, Mapping[bytes, bytes]]] = field(default_factory=dict)  # at the last look
+    buried: dict[Stage, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 0))  # dead letters that were seen
+    buriers: dict[Stage, list[str]] = field(default_factory=lambda: {stage: [] for stage in STAGES})  # their leases
+    gave_up: set[Stage] = field(default_factory=set)  # stages that lack what was in a dead letter
+    ended: bool = False
+    looked: int = 0  # events of the log that were compared
+    rolled_back: bool = False
+
+    # --- what is told of scripts ---
+
+    def granted(self, stage: Stage, token: str, now_ms: int, until_ms: int) -> None:
+        """A worker got the stage."""
+        owner = self.owners[stage]
+        if token == owner.token:
+            return
+        demand(owner.until_ms <= now_ms, self.session_id, stage, "was leased away from its owner", owner, "to", token)
+        self.owners[stage] = Owner(token, until_ms)
+
+    def renewed(self, stage: Stage, token: str, until_ms: int) -> None:
+        """Its owner keeps it."""
+        demand(self.owners[stage].token == token, self.session_id, stage, token, "renewed, but", self.owners[stage])
+        self.owners[stage].until_ms = until_ms
+
+    def given_back(self, stage: Stage, token: str) -> None:
+        """Its owner released it or handed it over."""
+        demand(self.owners[stage].token == token, self.session_id, stage, token, "gave back what it had lost")
+        self.owners[stage].until_ms = 0
+
+    def given(self, stage: Stage, mail_id: str, token: str) -> None:
+        """This lease was given this mail to work at."""
+        self.tried[stage, mail_id].add(token)
+
+    def gave_up_mail(self, stage: Stage, token: str, *, told: bool) -> None:
+        """This lease skipped mail that had failed too often; clients were told unless its turn was cancelled."""
+        self.gave_up.add(stage)
+        if told:
+            self.buriers[stage].append(token)
+
+    # --- what is published ---
+
+    def published(self, item: Item, by: str) -> None:
+        """`by` is the id of the client's message that was executed, '' for workers' writes."""
+        if isinstance(item, EventItem):
+            self._event(item, by)
+        elif isinstance(item, SpeechItem):
+            self._speech(item)
+        else:
+            demand(item.seq == len(self.events), self.session_id, "an ephemeral event with another head", item)
+
+    def _event(self, item: EventItem, by: str) -> None:
+        event = orjson.loads(item.body)
+        kind, turn, data = event["type"], event.get("turn"), event.get("data", {})
+        demand(item.seq == event["seq"] == len(self.events) + 1, "not the next event:", len(self.events), event)
+        demand(not self.ended, "an event after the session's end:", event)
+        demand(kind == "interrupted" or turn not in self.cancelled, "an event of a cancelled turn:", event)
+        self._mark(event)
+        self.events.append(item.body)
+        self._work(kind, turn, data)
+        match kind:
+            case "user":
+                demand(data["id"] not in self.users, "one input, two turns:", event)
+                demand(turn == len(self.users) + 1, "not the next turn:", event)
+                self.users[data["id"]] = turn
+            case "stt":
+                self._transcript(data["text"])
+            case "response":
+                written = self.tokens[data["response_id"]]
+                demand(written == list(range(int(data["content"]))), "tokens lost or repeated:", written, event)
+                self._end(turn, kind)
+                self.answers[turn] = data["segments"]
+            case "error" if data["code"] == "agent_failed":
+                self._end(turn, kind)
+            case "interrupted":
+                self._interrupted(turn, by)
+            case "agent_switch":
+                demand(data["to"] not in self.switched, "one message, two switches:", event)
+                self.switched.add(data["to"])
+            case "session_end":
+                self.ended = True
+
+    def _work(self, kind: str, turn: int, data: Mapping[str, Any]) -> None:
+        """What a worker shows of a turn on its way."""
+        match kind:
+            case "token":
+                demand(data["response_id"] not in self.abandoned, "a token of an abandoned response:", data)
+                self.tokens[data["response_id"]].append(int(data["token"]))
+            case "response_restarted":
+                self.abandoned.add(data["response_id"])
+            case "tool_call" | "tool_result":
+                before = [] if kind == "tool_call" else ["tool_call"]
+                demand(self.tools[turn] == before, "a tool's event out of order:", self.tools[turn], data)
+                self.tools[turn].append(kind)
+
+    def _mark(self, event: Mapping[str, Any]) -> None:
+        if not (mark := event.get("metadata")):
+            return
+        owner = self.owners[mark["stage"]]
+        demand(mark["token"] == owner.token, "a write of a lost lease:", event, "the owner is", owner)
+        demand(mark["write"] not in self.marks, "one write, two effects:", event)
+        self.marks.add(mark["write"])
+
+    def _end(self, turn: int, kind: str) -> None:
+        demand(turn not in self.ends, "turn", turn, "ended twice:", self.ends.get(turn), kind)
+        self.ends[turn] = kind
+
+    def _interrupted(self, turn: int, by: str) -> None:
+        demand(turn not in self.cancelled, "turn", turn, "was interrupted twice")
+        demand(not self.interrupting.get(by), "one interruption, two effects:", by, turn)
+        demand(not by.startswith("only") or by.split("-")[1] == str(turn), by, "cut turn", turn)
+        self.cancelled.add(turn)
+        self.ends[turn] = "interrupted"  # perhaps in the midst of its speech
+
+    def _transcript(self, text: str) -> None:
+        stream, first, end, _ = text.split()
+        demand(
+            int(first) == self.transcribed[stream] or "stt" in self.gave_up, text, "follows", self.transcribed[stream]
+        )
+        demand(text == transcript(stream, int(first), microphone(stream, int(first), int(end))), "misheard:", text)
+        self.transcribed[stream] = int(end)
+
+    def _speech(self, item: SpeechItem) -> None:
+        event = orjson.loads(item.header)
+        data, turn = event["data"], event["turn"]
+        demand(item.n == data["n"] == len(self.chunks) + 1, "not the next chunk:", len(self.chunks), event)
+        demand(item.seq == len(self.events), "a chunk behind another event than the last:", event)
+        demand(turn not in self.cancelled, "speech of a cancelled turn:", event)
+        demand(data["response_id"] not in self.abandoned, "speech of an abandoned response:", event)
+        self._mark(event)
+        self.chunks.append(Chunk(turn, data["response_id"], data["segment"], int(item.audio[:2])))
+
+    def void(self, n: int) -> bool:
+        """Whether this chunk was taken back."""
+        return self._void(self.chunks[n - 1].turn, self.chunks[n - 1].response_id)
+
+    def _void(self, turn: int, response_id: str) -> bool:
+        return turn in self.cancelled or response_id in self.abandoned
+
+    # --- what Redis holds ---
+
+    def compare(self, look: Look) -> None:
+        """After every step."""
+        heads = (int(look.fields.get(b"seq", 0)), int(look.fields.get(b"n", 0)))
+        demand(heads == (len(self.events), len(self.chunks)), "heads", heads, len(self.events), len(self.chunks))
+        for seq, body in look.log:
+            demand(self.events[seq - 1] == body, "the log holds something else than was published:", seq, body)
+        kept = range(max(self.looked + 1, look.first_seq), len(self.events) + 1)
+        demand([seq for seq, _ in look.log] == list(kept), "a hole in the log:", [seq for seq, _ in look.log], kept)
+        demand(look.first_seq <= max(1, len(self.events) - self.log_max + 1), "trimmed too far:", look.first_seq)
+        self.looked = len(self.events)
+        for stage in STAGES:
+            self._compare_burials(stage, look.dead[stage])
+            if not self.ended:
+                self._compare_mail(stage, look)
+        gone = int(look.fields.get(b"speech_gone", 0))
+        kept_chunks = [n for n in range(gone + 1, len(self.chunks) + 1) if not self.void(n)]
+        demand(list(look.speech) == kept_chunks, "speech", look.speech, "instead of", kept_chunks)
+
+    def _compare_mail(self, stage: Stage, look: Look) -> None:
+        mail, cursor = look.mail[stage], (look.fields.get(f"{stage}.cursor".encode()) or b"0-0").decode()
+        demand(all(_order(mail_id) > _order(cursor) for mail_id in mail), "mail before the cursor:", cursor, mail)
+        demand(not mail or look.ready[stage] is not None, self.session_id, stage, "has mail that nobody will read")
+        for mail_id, fields in self.boxes.get(stage, {}).items():
+            if mail_id not in mail and _order(mail_id) > _order(cursor):
+                demand(stage == "tts" and self._of_void(fields), "mail that waited is gone:", stage, mail_id, fields)
+        if stage == "tts":
+            for fields in mail.values():
+                demand(not self._of_void(fields), "a sentence of what was taken back:", fields)
+        self.boxes[stage] = dict(mail)
+
+    def _of_void(self, fields: Mapping[bytes, bytes]) -> bool:
+        return self._void(int(fields[b"t"]), fields[b"r"].decode())
+
+    def _compare_burials(self, stage: Stage, letters: Sequence[Mapping[bytes, bytes]]) -> None:
+        for number, letter in enumerate(letters[self.buried[stage] :], self.buried[stage]):
+            leases = self.tried[stage, letter[b"mail"].decode()] | {self.buriers[stage][number]}
+            demand(
+                len(leases) > self.attempts_max, stage, "mail was given up after", len(leases), "leases had it:", letter
+            )
+        self.buried[stage] = len(letters)
+
+    # --- what is true in the end ---
+
+    def finish(self) -> None:
+        """When everybody had the time to do everything."""
+        if self.ended:
+            return
+        for stage in STAGES:
+            demand(not self.boxes[stage], self.session_id, stage, "never got to its mail:", self.boxes[stage])
+        for message_id in self.accepted:
+            demand(message_id in self.users or message_id in self.switched, "was acknowledged and lost:", message_id)
+        for message_id, turn in self.users.items():
+            demand(turn in self.ends, "turn", turn, "of", message_id, "has no end")
+        if "stt" not in self.gave_up:
+            for stream, offset in self.safe.items():
+                heard = self.transcribed[stream]
+                demand(heard >= offset, stream, "was safe up to", offset, "and was heard up to", heard)
+        if "tts" not in self.gave_up:
+            self._all_spoken()
+        if not self.rolled_back:
+            for message_id, count in self.effects.items():
+                demand(count == 1, "the tool of", message_id, "had its effect", count, "times")
+
+    def _all_spoken(self) -> None:
+        spoken: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for chunk in self.chunks:
+            if not self._void(chunk.turn, chunk.response_id):
+                spoken[chunk.turn].append((chunk.segment, chunk.index))
+        for turn, segments in self.answers.items():
+            if turn not in self.cancelled:
+                wanted = [(segment, index) for segment in range(segments) for index in range(CHUNKS)]
+                demand(spoken[turn] == wanted, "turn", turn, "was spoken as", spoken[turn], "instead of", wanted)
+
+
+@dataclass
+class View:
+    """What one client has been given: all of it, once each, in order."""
+
+    expected: Expected
+    seq: int = 0
+    n: int = 0
+    last: tuple[int, int, int] = (0, 0, 0)
+
+    def take(self, item: Item) -> None:
+        """The client is given this."""
+        if isinstance(item, EphemeralItem):
+            demand(item.seq == self.seq, "an ephemeral event at the wrong place:", item, self)
+            return
+        place = (item.seq, 0, 0) if isinstance(item, EventItem) else (item.seq, 1, item.n)
+        demand(place > self.last, "misplaced:", item, "behind", self.last)
+        self.last = place
+        if isinstance(item, EventItem):
+            demand(item.seq == self.seq + 1, "lost or repeated before", item, "behind", self.seq)
+            demand(self.expected.events[item.seq - 1] == item.body, "another event than published:", item)
+            self.seq = item.seq
+        else:
+            self.skip(item.n - 1)
+            self.n = item.n
+
+    def skip(self, to: int) -> None:
+        """No speech up to `to` will come."""
+        lost = [n for n in range(self.n + 1, to + 1) if not self.expected.void(n)]
+        demand(not lost, "speech lost without a word:", lost)
+        self.n = max(self.n, to)
+
+    def back(self, seq: int, n: int) -> None:
+        """The client forgets what came after."""
+        self.seq, self.n = min(self.seq, seq), min(self.n, n)
+        self.last = min(self.last, (self.seq, 1, self.n))
+
+
+def _order(mail_id: str) -> tuple[int, int]:
+    time_ms, _, count = mail_id.partition("-")
+    return int(time_ms), int(count)

@@ -1,0 +1,531 @@
+"""The machine: processes on one bus, and whatever may happen to them between any two of their calls.
+
+A rule picks by number among all that can go on just now, so that an example is a sequence of small numbers, which
+Hypothesis can shorten. After each rule the sessions are compared with what is expected of them; in the end all goes on
+without faults until nothing is left to do, and then nothing may be missing.
+"""
+
+import asyncio
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from model.actors import PUBLISH, Client, Process, Reader, Worker, World, brought_mail
+from model.expected import Expected, Look, demand
+from model.faults import FAULTS, PREFIX, Call, Fault, FaultyCalls, Network, Servers
+
+from voicebus.bus.items import parse_live
+from voicebus.bus.sessions import Sessions
+from voicebus.bus.settings import BusSettings
+from voicebus.contract.keys import STAGES, Keys, SessionKeys, Stage
+from voicebus.contract.sessions import NewSession
+
+START_MS = 1_700_000_000_000
+LEASE_MS = 9_000
+ROUNDS = 60  # of a quiet end, until something counts as stuck
+NUMBERS = st.integers(0, 997)
+PICKS = st.lists(NUMBERS, max_size=16)
+
+
+def happens(**what: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Any]:
+    """A rule, after which some processes go on, and the sessions are compared."""
+
+    def decorate(happening: Callable[..., None]) -> Any:
+        def rule_of(self: "BusMachine", picks: list[int], **chosen: Any) -> None:
+            with self.checked():
+                happening(self, **chosen)
+                self.go_on(picks)
+
+        rule_of.__name__ = happening.__name__
+        return rule(picks=PICKS, **what)(rule_of)  # type: ignore[call-overload]  # its overloads know no dict
+
+    return decorate
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop that runs until all its tasks wait for the machine."""
+
+    _ready: Any  # asyncio's
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_exception_handler(lambda _loop, _context: None)  # a task's failure comes over its process
+
+    def settle(self) -> None:
+        """Runs what can run."""
+        for _ in range(10_000):
+            if not self._ready:
+                return
+            self.stop()
+            self.run_forever()
+        raise AssertionError("a task goes on without waiting for anything")
+
+
+class BusMachine(RuleBasedStateMachine):
+    """The rules. `servers` are set by whoever runs it."""
+
+    servers: ClassVar[Servers]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.servers.wipe(START_MS)
+        self.loop = Loop()
+        self.processes: list[Process] = []
+        self.streams: dict[str, tuple[str, int]] = {}  # session and length
+        self.sound = True
+        self._names = 0
+
+    @initialize(
+        sessions=st.integers(1, 2),
+        workers=st.integers(1, 2),
+        attempts_max=st.sampled_from([1_000, 2, 1]),
+        log_max=st.sampled_from([10_000, 30]),
+    )
+    def open(self, sessions: int, workers: int, attempts_max: int, log_max: int) -> None:
+        """Opens sessions that nobody disturbs yet."""
+        settings = BusSettings(
+            prefix=PREFIX, partitions=4, log_max=log_max, attempts_max=attempts_max, lease_ms=LEASE_MS,
+            waiting_turns_max=4, waiting_audio_max=12,
+        )  # fmt: skip
+        self.keys = Keys(settings.prefix, settings.partitions)
+        self.names = [f"s{number}" for number in range(sessions)]
+        self.expected = {name: Expected(name, log_max, attempts_max) for name in self.names}
+        self.network = Network(self.servers, self._seen)
+        self.world = World(self.network, self.keys, settings, self.expected, self.loop)
+        opener = Process(self.world)
+        api = Sessions(opener.calls, self.keys, settings, PUBLISH)
+        self.readers = [Reader(self.world, name) for name in self.names]
+        self.workers: list[Worker] = []
+        self.clients: list[Client] = []
+        with self.checked():
+            for name in self.names:
+                opener.spawn(_open(api, name))
+            self.loop.settle()
+            while lanes := opener.calls.lanes():
+                self._do(partial(opener.calls.serve, lanes[0]))
+            for stage in STAGES:
+                for _ in range(workers):
+                    self._hire(stage)
+
+    # --- what goes on by itself ---
+
+    @happens()
+    def work(self) -> None:
+        """Nothing out of the ordinary."""
+
+    def go_on(self, picks: list[int]) -> None:
+        """Somebody does the next thing, and somebody else."""
+        for pick in picks:
+            if choices := self._choices():
+                self._do(choices[pick % len(choices)])
+
+    @happens(pick=NUMBERS, fault=st.sampled_from([fault for fault in FAULTS if fault not in ("none", "swapped")]))
+    def go_wrong(self, pick: int, fault: Fault) -> None:
+        """A pipeline fares badly."""
+        if lanes := list(self._lanes()):
+            calls, lane = lanes[pick % len(lanes)]
+            self._do(partial(calls.serve, lane, fault))
+
+    @happens()
+    def overtake(self) -> None:
+        """The writes of each pipeline arrive in another order."""
+        for calls, lane in list(self._lanes()):
+            if calls.under_way(lane) > 1:
+                self._do(partial(calls.serve, lane, "swapped"))
+
+    @happens(pick=NUMBERS)
+    def arrive_late(self, pick: int) -> None:
+        """A copy of an old call reaches Redis."""
+        if self.network.late:
+            self._do(partial(self.network.execute_late, pick))
+
+    @happens(ms=st.sampled_from([150, 2_500, 9_001, 20_000]))
+    def pass_time(self, ms: int) -> None:
+        """Leases run out, streams fall silent, playback goes on."""
+        self.servers.now_ms += ms
+
+    # --- clients ---
+
+    @happens(pick=NUMBERS, count=st.integers(1, 3))
+    def say(self, pick: int, count: int) -> None:
+        """Texts, each from a connection of its own."""
+        for _ in range(count):
+            client = self._client(pick)
+            client.spawn(client.say(self._name("text")))
+
+    @happens(pick=NUMBERS, size=st.integers(0, 30), step=st.integers(1, 9))
+    def talk(self, pick: int, size: int, step: int) -> None:
+        """A microphone."""
+        client, stream = self._client(pick), self._name("stream")
+        self.streams[stream] = (client.session_id, size)
+        client.spawn(client.talk(stream, stream, size, step))
+
+    @precondition(lambda self: self.streams)
+    @happens(pick=NUMBERS, step=st.integers(1, 9))
+    def talk_elsewhere(self, pick: int, step: int) -> None:
+        """A client goes on with its stream over another connection."""
+        self._take_over(list(self.streams)[pick % len(self.streams)], step)
+
+    @happens(pick=NUMBERS, which=st.integers(0, 2))
+    def interrupt(self, pick: int, which: int) -> None:
+        """By default what goes on; or the last turn, or the one before."""
+        client = self._client(pick)
+        turn = len(client.expected.users) + 1 - which if which else None
+        name = self._name(f"only-{turn}" if turn else "interrupt")
+        client.spawn(client.interrupt(name, turn))
+
+    @happens(pick=NUMBERS, ms=st.integers(0, 400))
+    def hear_speech(self, pick: int, ms: int) -> None:
+        """A client tells what was played."""
+        client = self._client(pick)
+        if client.expected.chunks:
+            chunk = client.expected.chunks[-1]
+            client.spawn(client.played(chunk.turn, chunk.segment, ms))
+
+    @happens(pick=NUMBERS)
+    def switch(self, pick: int) -> None:
+        """Another agent goes on."""
+        client = self._client(pick)
+        client.spawn(client.switch(self._name("switch")))
+
+    @precondition(lambda self: len(self.names) > 1)
+    @happens(seldom=st.integers(0, 7))
+    def end(self, seldom: int) -> None:
+        """The last session ends."""
+        if not seldom:
+            client = self._client(-1)
+            client.spawn(client.end())
+
+    @happens(pick=NUMBERS)
+    def vanish(self, pick: int) -> None:
+        """A client's gateway dies; a text is sent again over another one."""
+        if self.clients:
+            self._end(self.clients[pick % len(self.clients)])
+
+    # --- readers ---
+
+    @happens(pick=NUMBERS)
+    def lose_messages(self, pick: int) -> None:
+        """A gateway's subscription goes deaf."""
+        self._reader(pick).cut()
+
+    @happens(pick=NUMBERS)
+    def hear_again(self, pick: int) -> None:
+        """Its connection is made anew."""
+        self._reader(pick).reconnect()
+
+    @happens(pick=NUMBERS)
+    def resume(self, pick: int) -> None:
+        """A client comes back at another gateway."""
+        self._reader(pick).move()
+
+    # --- workers ---
+
+    @happens(pick=NUMBERS)
+    def crash(self, pick: int) -> None:
+        """`kill -9`, and a new worker."""
+        worker = self.workers[pick % len(self.workers)]
+        self._end(worker)
+        self._hire(worker.stage)
+
+    @happens(pick=NUMBERS)
+    def drain(self, pick: int) -> None:
+        """SIGTERM, and a new worker."""
+        worker = self.workers[pick % len(self.workers)]
+        if not worker.draining.is_set():
+            worker.drain()
+            self._hire(worker.stage)
+
+    @happens(pick=NUMBERS)
+    def miss_words(self, pick: int) -> None:
+        """Wake-ups and cancellations get lost."""
+        self.workers[pick % len(self.workers)].words.clear()
+
+    # --- the end ---
+
+    def teardown(self) -> None:
+        """All goes on in peace; then nothing may be missing."""
+        try:
+            if self.sound and self.processes:
+                with self.checked():
+                    self._calm_down()
+                    for expected in self.expected.values():
+                        expected.finish()
+        finally:
+            for process in (*self.processes, *getattr(self, "readers", ())):
+                process.crash()
+            self.loop.settle()
+            self.loop.close()
+
+    def _calm_down(self) -> None:
+        while self.network.late:
+            self._do(partial(self.network.execute_late, 0))
+        for reader in self.readers:
+            reader.reconnect()
+        for number in range(ROUNDS):
+            self._exhaust()
+            self._compare()
+            for worker in self.workers:
+                worker.look()
+                for session_id, held in list(worker.held.items()):
+                    worker.renew(session_id)
+                    if number % 2:
+                        held.tire()
+                    elif worker.stage == "stt":
+                        held.wake()  # it polls
+            self.loop.settle()
+            self._exhaust()
+            self._finish_streams()
+            if not self._left():
+                return
+            self.servers.now_ms += LEASE_MS // 3
+        demand(False, "stuck:", self._left())
+
+    def _exhaust(self) -> None:
+        for _ in range(5_000):
+            if not (choices := self._urgent()):
+                return
+            self._do(choices[0])
+        demand(False, "there is no end of it:", self._left())
+
+    def _finish_streams(self) -> None:
+        for stream, (name, _) in self.streams.items():
+            if self.expected[name].ended:
+                continue
+            k = self.keys.of(name)
+            is_open = self.servers.node_of(k.session).command("HGET", k.session, "audio.stream") == stream.encode()
+            if is_open and not any(client.busy and client.stream == stream for client in self.clients):
+                self._take_over(stream, 9)
+
+    def _left(self) -> list[object]:
+        """What is still to be done."""
+        self._compare()
+        left: list[object] = [client for client in self.clients if client.busy]
+        for name, expected in self.expected.items():
+            if not expected.ended:
+                left += [(name, stage, box) for stage, box in expected.boxes.items() if box]
+        for reader in self.readers:
+            expected = self.expected[reader.session_id]
+            if (reader.view.seq, reader.view.n) != (len(expected.events), len(expected.chunks)):
+                left.append(reader.view.last)
+        return left
+
+    # --- how it is done ---
+
+    def _name(self, kind: str) -> str:
+        self._names += 1
+        return f"{kind}-{self._names}"
+
+    def _client(self, pick: int) -> Client:
+        client = Client(self.world, self.names[pick % len(self.names)])
+        self.clients = [old for old in self.clients if old.busy] + [client]
+        self.processes.append(client)
+        return client
+
+    def _reader(self, pick: int) -> Reader:
+        return self.readers[pick % len(self.readers)]
+
+    def _hire(self, stage: Stage) -> None:
+        worker = Worker(self.world, stage, self._name(stage))
+        self.workers.append(worker)
+        self.processes.append(worker)
+
+    def _end(self, process: Process) -> None:
+        process.crash()
+        self.loop.settle()
+        for crowd in (self.workers, self.clients, self.processes):
+            if process in crowd:
+                crowd.remove(process)  # type: ignore[arg-type]  # it is in it
+
+    def _take_over(self, stream: str, step: int) -> None:
+        name, size = self.streams[stream]
+        client = self._client(self.names.index(name))
+        client.spawn(client.talk(stream, self._name("connection"), size, step))
+
+    def _lanes(self) -> Iterator[tuple[FaultyCalls, object]]:
+        for process in (*self.processes, *self.readers):
+            for lane in process.calls.lanes():
+                yield process.calls, lane
+
+    def _urgent(self) -> list[Callable[[], None]]:
+        """What waits for nothing else."""
+        choices: list[Callable[[], None]] = [partial(calls.serve, lane) for calls, lane in self._lanes()]
+        choices += [worker.hear for worker in self.workers if worker.words]
+        for reader in self.readers:
+            if reader.heard:
+                choices.append(reader.hear)
+            if reader.feed.reading and not reader.busy and reader.connected:
+                choices.append(reader.read)
+        return choices
+
+    def _choices(self) -> list[Callable[[], None]]:
+        """What can happen next, without a fault."""
+        choices = self._urgent() * 3
+        for worker in self.workers:
+            if worker.may_look:
+                choices.append(worker.look)
+            for session_id, held in worker.held.items():
+                choices.append(partial(worker.renew, session_id))
+                if held.waiting:
+                    choices += [held.wake, held.tire]
+        return choices
+
+    def _do(self, choice: Callable[[], None]) -> None:
+        choice()
+        self.loop.settle()
+        if self.world.failures:
+            raise self.world.failures[0]
+
+    @contextmanager
+    def checked(self) -> Iterator[None]:
+        """The sessions are looked at behind it."""
+        self.sound = False
+        yield
+        self._compare()
+        self.sound = True
+
+    def _compare(self) -> None:
+        for name, expected in self.expected.items():
+            k = self.keys.of(name)
+            replies = self.servers.node_of(k.session).commands(_questions(k, expected))
+            expected.compare(_look(replies, name))
+
+    def _seen(self, call: Call, reply: Any) -> None:
+        """A script was executed: what it promised, and what it published."""
+        _, _, session_id = call.keys[0].partition(":s:")
+        expected = self.expected.get(session_id)
+        if expected:
+            _tell(expected, call, reply, self.servers.now_ms)
+        head = len(expected.events) if expected else 0
+        by = str(call.args[3]) if call.script == "interrupt" else ""
+        for channel, payload in self.servers.heard(call.keys[0]):
+            self._publish(channel.decode(), payload, by)
+        if expected and call.script == "next" and reply[0] == b"buried":
+            stage: Any = call.args[3]
+            expected.gave_up_mail(stage, str(call.args[4]), told=len(expected.events) > head)
+        if expected and by:
+            before = expected.interrupting.get(by, 0)
+            expected.interrupting[by] = before or int(reply[0] == b"ok")
+
+    def _publish(self, channel: str, payload: bytes, by: str) -> None:
+        if channel.endswith(":live"):
+            name, item = channel.split(":s:")[1][:-5], parse_live(payload)
+            self.expected[name].published(item, by)
+            for reader in self.readers:
+                if reader.session_id == name:
+                    reader.publish(item)
+        elif channel.endswith(":bell"):
+            for worker in self.workers:
+                if channel.endswith(f":ready:{worker.stage}:bell"):
+                    worker.words.append((payload.decode(), b""))
+        elif ":w:" in channel:
+            self._word(channel.split(":w:")[1], payload)
+
+    def _word(self, name: str, payload: bytes) -> None:
+        if brought := brought_mail(payload):
+            session_id, token, mail_id = brought
+            self.expected[session_id].given("tts" if name.startswith("tts") else "agent", mail_id, token)
+        for worker in self.workers:
+            if worker.name == name:
+                worker.words.append(("", payload))
+
+
+class RollingBackMachine(BusMachine):
+    """The same, and once the server comes back with older data and another replication id."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: tuple[list[tuple[bytes, bytes]], dict[str, Expected]] | None = None
+
+    @precondition(lambda self: self._kept is None)
+    @happens()
+    def keep(self) -> None:
+        """What is on the disk."""
+        node = self.servers.nodes[0]
+        names = node.command("KEYS", "*")
+        dumps = node.commands([("DUMP", name) for name in names])
+        self._kept = (list(zip(names, dumps, strict=True)), copy.deepcopy(self.expected))
+
+    @precondition(lambda self: self._kept is not None)
+    @happens()
+    def roll_back(self) -> None:
+        """The server restarts from it. Clients hear of the gap, and send again what was acknowledged there."""
+        assert self._kept
+        (dumps, kept), self._kept = self._kept, None
+        node = self.servers.nodes[0]
+        node.command("FLUSHALL")
+        node.commands([("RESTORE", name, 0, dump) for name, dump in dumps])
+        node.command("DEBUG", "CHANGE-REPL-ID")
+        lost = {name: expected.accepted - kept[name].accepted for name, expected in self.expected.items()}
+        for name, expected in self.expected.items():
+            expected.__dict__.update(kept[name].__dict__, rolled_back=True)
+            for owner in expected.owners.values():
+                owner.until_ms = 0
+        for reader in self.readers:
+            reader.move()
+        for name, message_ids in lost.items():
+            for message_id in sorted(message_ids):
+                client = self._client(self.names.index(name))
+                again = client.switch if message_id.startswith("switch") else client.say
+                client.spawn(again(message_id))
+
+
+async def _open(api: Sessions, name: str) -> None:
+    await api.open(NewSession(), "alice", session_id=name)
+
+
+def _tell(expected: Expected, call: Call, reply: Any, now_ms: int) -> None:
+    word, args = reply[0], call.args
+    stage: Any = args[3] if call.script == "next" else args[2] if len(args) > 2 else ""
+    if call.script == "lease" and word == b"ok":
+        expected.granted(stage, reply[1].decode(), now_ms, now_ms + LEASE_MS)
+    elif call.script == "renew" and word == b"ok":
+        expected.renewed(stage, str(args[3]), now_ms + LEASE_MS)
+    elif call.script in ("release", "handover") and word == b"ok":
+        expected.given_back(stage, str(args[3]))
+    elif call.script == "next" and word == b"mail":
+        expected.given(stage, reply[1].decode(), str(args[4]))
+
+
+def _questions(k: SessionKeys, expected: Expected) -> list[tuple[str, ...]]:
+    return [
+        ("HGETALL", k.session),
+        ("XRANGE", k.log, f"({expected.looked}-0", "+"),
+        ("XRANGE", k.log, "-", "+", "COUNT", "1"),
+        ("XRANGE", k.speech, "-", "+"),
+        *(("XRANGE", k.mail(stage), "-", "+") for stage in STAGES),
+        *(("ZSCORE", k.ready(stage), k.session_id) for stage in STAGES),
+        *(("XRANGE", k.dead(stage), "-", "+") for stage in STAGES),
+    ]
+
+
+def _look(replies: list[Any], name: str) -> Look:
+    fields, log, first, speech, *rest = replies
+    boxes, scores, letters = rest[:3], rest[3:6], rest[6:]
+    return Look(
+        fields=_pairs(fields),
+        log=[(_seq(entry), entry[1][1]) for entry in log],
+        first_seq=_seq(first[0]) if first else 1,
+        speech=[_seq(entry) for entry in speech],
+        mail={
+            stage: {entry[0].decode(): _pairs(entry[1]) for entry in box}
+            for stage, box in zip(STAGES, boxes, strict=True)
+        },
+        ready={stage: None if score is None else float(score) for stage, score in zip(STAGES, scores, strict=True)},
+        dead={
+            stage: [pairs for entry in box if (pairs := _pairs(entry[1]))[b"sid"] == name.encode()]
+            for stage, box in zip(STAGES, letters, strict=True)
+        },
+    )
+
+
+def _seq(entry: list[Any]) -> int:
+    return int(entry[0].partition(b"-")[0])
+
+
+def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))

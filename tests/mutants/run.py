@@ -1,0 +1,108 @@
+"""`make mutants`: breaks one invariant after the other, and sees whether the tests' own assertions notice.
+
+Each mutant is made in a copy of the sources, which the tests and the processes that they start find by PYTHONPATH.
+First the same tests run on an unbroken copy: they must pass. A mutant whose tests pass, or fail only by a crash or a
+time-out, has survived.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from mutants.broken import MUTANTS, Mutant
+
+ROOT = Path(__file__).parents[2]
+SOURCES = tuple(path.parent for pattern in ("*/src", "*/*/src") for path in sorted(ROOT.glob(f"{pattern}/*/")))
+TIMEOUT_S = 240
+_ASSERTIONS = ("AssertionError", "assert ", "Failed: DID NOT RAISE", "failed on setup with")
+
+
+def copy_sources(folder: Path) -> list[Path]:
+    """The sources of all packages, copied into the folder; the paths to import them from."""
+    roots = sorted({source for source in SOURCES if ".venv" not in source.parts})
+    for root in roots:
+        shutil.copytree(
+            root, folder / root.relative_to(ROOT), ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
+    return [folder / root.relative_to(ROOT) for root in roots]
+
+
+def break_it(folder: Path, mutant: Mutant) -> None:
+    """Changes the copy.
+
+    Raises:
+        ValueError: the text to replace isn't there exactly once.
+    """
+    path = folder / mutant.path
+    text = path.read_text()
+    if text.count(mutant.old) != 1:
+        raise ValueError(f"{mutant.path} holds the text of {mutant.name!r} {text.count(mutant.old)} times")
+    path.write_text(text.replace(mutant.old, mutant.new))
+
+
+def run_tests(roots: Sequence[Path], tests: Sequence[str], report: Path, *options: str) -> int:
+    """Runs the tests on these sources; pytest's exit code."""
+    path = os.pathsep.join(map(str, roots))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *options, *tests]
+    environment = os.environ | {"PYTHONPATH": path}
+    output = report.with_suffix(".log")
+    with output.open("w") as log:
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=log, stderr=log, timeout=TIMEOUT_S, check=False
+        ).returncode
+
+
+def failures(report: Path) -> Iterator[tuple[str, str]]:
+    """The tests that failed, each with the first line of why."""
+    for case in ET.parse(report).iter("testcase"):
+        for failure in case.iter("failure"):
+            yield case.get("name", ""), failure.get("message", "").splitlines()[0]
+
+
+def verdict(mutant: Mutant, folder: Path) -> str:
+    """What became of the mutant: '' if it was caught."""
+    roots = copy_sources(folder)
+    break_it(folder, mutant)
+    report = folder / "report.xml"
+    try:
+        code = run_tests(roots, mutant.tests, report, "-n0", "-x")
+    except subprocess.TimeoutExpired:
+        return "its tests did not end"
+    if code == 0:
+        return "its tests passed"
+    found = list(failures(report))
+    if any(reason.startswith(_ASSERTIONS) for _, reason in found):
+        return ""
+    return f"its tests failed, but by no assertion: {found[0][1] if found else f'pytest ended with {code}'}"
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="make mutants ARGS=…", description=__doc__)
+    parser.add_argument("names", nargs="*", help="only these")
+    names = parser.parse_args().names
+    mutants = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    with tempfile.TemporaryDirectory(prefix="voicebus-mutants-") as raw:
+        unbroken = Path(raw) / "unbroken"
+        tests = sorted({test for mutant in mutants for test in mutant.tests})
+        if run_tests(copy_sources(unbroken), tests, unbroken / "report.xml") != 0:
+            print((unbroken / "report.log").read_text())
+            sys.exit("mutants: the tests fail on the unbroken sources")
+        print(f"unbroken: {len(tests)} tests and files pass", flush=True)
+        survivors = 0
+        for mutant in mutants:
+            why = verdict(mutant, Path(raw) / mutant.name)
+            survivors += bool(why)
+            print(f"{mutant.name:18} {'caught' if not why else 'SURVIVED: ' + why:9} {mutant.invariant}", flush=True)
+    print(f"{len(mutants)} mutants, {survivors} survived")
+    sys.exit(1 if survivors else 0)
+
+
+if __name__ == "__main__":
+    main()
