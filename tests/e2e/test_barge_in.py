@@ -11,7 +11,7 @@ from voicebus_client.client import Voicebus
 from voicebus_stack.question import bundled_question
 
 RUNS = 100
-SIDE_BY_SIDE = 4
+SIDE_BY_SIDE = 5
 LONG_ANSWER = "tell me ten facts about redis"
 SILENCE = bytes(32_000)
 
@@ -67,11 +67,9 @@ async def converse(gateway: RunningGateway, session_id: str, dice: random.Random
             await cut_in(client, dice, f"q{number}")
             after = await ask(client, f"n{number}", "please add two and two")
             await client.until(
-                lambda message, turn=after: (  # type: ignore[misc]  # a default
-                    message["type"] == "tts" and message["turn"] == turn and message["data"]["is_last"]
-                )
+                lambda message, turn=after: message["type"] == "response" and message["turn"] == turn  # type: ignore[misc]  # a default
             )
-            await client.send(type="interrupt", id=f"n{number}-cut")  # what is still heard of it
+            await client.send(type="interrupt", id=f"n{number}-cut")  # what would still be heard of it
             await client.until("interrupted")
             note(client.seen, turn, tally)
 

@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from model.actors import PUBLISH, Client, Process, Reader, Worker, World, brought_mail
+from model.actors import PUBLISH, Client, Process, Reader, World
 from model.expected import Expected, Look, demand
 from model.faults import FAULTS, PREFIX, Call, Fault, FaultyCalls, Network, Servers
+from model.workers import Worker, brought_mail
 
 from voicebus.bus.items import parse_live
 from voicebus.bus.sessions import Sessions

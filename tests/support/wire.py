@@ -68,8 +68,6 @@ async def wire(
     gateway: RunningGateway, session_id: str, query: str = "", *, sub: str = "alice", **options: Any
 ) -> AsyncIterator[Wire]:
     """A socket to the session, as this user."""
-    options.setdefault("additional_headers", bearer_of(sub))
-    async with websockets.connect(
-        f"{gateway.ws}/ai/ws/{session_id}{query}", max_size=None, close_timeout=1, **options
-    ) as socket:
+    options = {"additional_headers": bearer_of(sub), "close_timeout": 1} | options
+    async with websockets.connect(f"{gateway.ws}/ai/ws/{session_id}{query}", max_size=None, **options) as socket:
         yield Wire(socket)

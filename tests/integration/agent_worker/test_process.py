@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from integration.agent_models.completions_server import completions_server
-from integration.agent_tools.harness import TOOL_SERVER, eventually, lines
+from integration.agent_tools.harness import TOOL_SERVER
 from integration.agent_worker.stage import converse
 from support.processes import service
 
@@ -49,45 +48,15 @@ async def test_it_answers_with_a_tool_and_leaves_on_sigterm(bus: Bus, environmen
     assert events[-1]["data"]["confidence"] > 0
 
 
-async def test_killed_in_a_tool_call_it_leaves_the_turn_to_the_next_one(
-    bus: Bus, environment: dict[str, str], tmp_path: Path
-) -> None:
-    talk = await converse(bus)
-    async with completions_server() as model:
-        environment |= {"AGENT_MODEL": "openai:note", "AGENT_BASE_URL": model.base_url}
-        with service("agent_worker", int(environment["HEALTH_PORT"]), **environment) as process:
-            await talk.say("note hello")
-            await eventually(lambda: lines(tmp_path / "notes") == ["hello"])
-            process.kill()
-            process.wait(10)
-        with service("agent_worker", int(environment["HEALTH_PORT"]), **environment):
-            events = await talk.until("response")
-    assert [request["messages"][-1]["role"] for request in model.requests] == ["user", "tool"]
-    (result,) = [event["data"] for event in events if event["type"] == "tool_result"]
-    assert result["outcome"] == "unknown"
-    assert lines(tmp_path / "notes") == ["hello"]
-    assert [event["type"] for event in events].count("tool_call") == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "reason"),
-    [
-        ("AGENT_MODEL", "nobody", "Unknown model: nobody"),
-        ("MCP_CONFIG", "/nowhere/mcp.json", "/nowhere/mcp.json: No such file or directory"),
-        ("AGENT_INSTRUCTIONS_FILE", "/nowhere/prompt.txt", "No such file or directory: '/nowhere/prompt.txt'"),
-    ],
-)
-def test_what_is_configured_wrongly_ends_it_with_the_reason(
-    environment: dict[str, str], name: str, value: str, reason: str
-) -> None:
+def test_what_is_configured_wrongly_ends_it_with_the_reason(environment: dict[str, str]) -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "agent_worker"],
-        env=os.environ | environment | {name: value},
+        env=os.environ | environment | {"MCP_CONFIG": "/nowhere/mcp.json"},
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
     assert finished.returncode == 1
-    assert reason in finished.stderr
+    assert "/nowhere/mcp.json: No such file or directory" in finished.stderr
     assert "Traceback" not in finished.stderr

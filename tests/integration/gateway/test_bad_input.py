@@ -235,7 +235,7 @@ async def test_a_frame_that_cannot_be_read_ends_its_connection_with_a_code(
 ) -> None:
     """The code arrives, however much the client has sent on meanwhile."""
     data, code = FATAL[kind]
-    async with wire(gateway, neighbours.session_id) as client:
+    async with wire(gateway, neighbours.session_id, close_timeout=30) as client:
         await client.send(type="text", id="before", content="before")
         await client.until("ack")
         client.socket.transport.write(data)
