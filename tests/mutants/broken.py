@@ -44,8 +44,9 @@ MUTANTS = (
         "number-repeated",
         "a write that was applied is not applied again",
         f"{LUA}/emit.lua",
-        "if this <= last then return",
-        "if false then return",
+        "if this <= last then return { 'repeated', tonumber(get(stage .. '.result') or '0'), 1 } end\n"
+        "if this ~= last + 1 then",
+        "if this > last + 1 then",
         (f"{BUS}/test_stages.py::test_a_write_sent_twice_is_applied_once",),
     ),
     Mutant(
@@ -192,8 +193,8 @@ MUTANTS = (
         "unknown",
         "a call that may not be repeated is not made again",
         f"{AGENT}/turn.py",
-        'return Todo(self.part, "repeat" if self.started.repeatable else "give_up")',
-        'return Todo(self.part, "repeat")',
+        '"repeat" if self.started.repeatable else "give_up"',
+        '"repeat"',
         (
             "tests/integration/agent_worker/test_resume.py::test_a_tool_that_may_not_be_repeated_never_has_its_effect_twice",
         ),
@@ -240,6 +241,14 @@ MUTANTS = (
         "mail_id = self._marks.pass_by(self._position)",
         ("tests/integration/stt_worker/test_transcribe.py",),
     ),
+    Mutant(
+        "approval",
+        "a person's first word about a call counts",
+        f"{LUA}/approve.lua",
+        "if not request or request.state ~= 'pending' or",
+        "if not request or",
+        ("tests/integration/agent_worker/test_approvals.py::test_the_first_word_counts_and_the_second_person_is_told",),
+    ),
     # An interruption ends a turn.
     Mutant(
         "cancelled",
@@ -252,8 +261,8 @@ MUTANTS = (
     Mutant(
         "withdrawn",
         "speech of an interrupted turn is not replayed",
-        f"{LUA}/interrupt.lua",
-        "  withdraw(speech, turn)\n",
+        f"{LUA}/cut.lua",
+        "    withdraw(keys.speech, turn)\n",
         "",
         (f"{BUS}/test_stages.py::test_after_an_interruption_nothing_of_the_turn_is_accepted_or_kept",),
     ),
@@ -276,9 +285,9 @@ MUTANTS = (
     Mutant(
         "heard",
         "history holds what was heard",
-        f"{LUA}/interrupt.lua",
-        "    redis.call('RPUSH', KEYS[7], '{\"cut\":' .. turn .. ',' .. told .. '}')\n",
-        "",
+        f"{LUA}/cut.lua",
+        "if tonumber(turn) <= answered then\n      redis.call('RPUSH', keys.history",
+        "if false then\n      redis.call('RPUSH', keys.history",
         (f"{BUS}/test_interruption.py::test_history_holds_what_was_heard_of_a_complete_answer",),
     ),
 )

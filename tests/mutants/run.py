@@ -7,6 +7,7 @@ time-out, has survived.
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from mutants.broken import MUTANTS, Mutant
 ROOT = Path(__file__).parents[2]
 SOURCES = tuple(path.parent for pattern in ("*/src", "*/*/src") for path in sorted(ROOT.glob(f"{pattern}/*/")))
 TIMEOUT_S = 240
-_ASSERTIONS = ("AssertionError", "assert ", "Failed: DID NOT RAISE", "failed on setup with")
+_ASSERTION = re.compile(r"\bAssertionError\b|\bDID NOT RAISE\b|^E +assert ", re.MULTILINE)
 
 
 def copy_sources(folder: Path) -> list[Path]:
@@ -58,11 +59,12 @@ def run_tests(roots: Sequence[Path], tests: Sequence[str], report: Path, *option
         ).returncode
 
 
-def failures(report: Path) -> Iterator[tuple[str, str]]:
-    """The tests that failed, each with the first line of why."""
+def failures(report: Path) -> Iterator[tuple[str, bool]]:
+    """Why tests failed: the first line, and whether it was an assertion."""
     for case in ET.parse(report).iter("testcase"):
         for failure in case.iter("failure"):
-            yield case.get("name", ""), failure.get("message", "").splitlines()[0]
+            why = failure.get("message", "")
+            yield why.partition("\n")[0], bool(_ASSERTION.search(f"{why}\n{failure.text}"))
 
 
 def verdict(mutant: Mutant, folder: Path) -> str:
@@ -77,9 +79,9 @@ def verdict(mutant: Mutant, folder: Path) -> str:
     if code == 0:
         return "its tests passed"
     found = list(failures(report))
-    if any(reason.startswith(_ASSERTIONS) for _, reason in found):
+    if any(asserted for _, asserted in found):
         return ""
-    return f"its tests failed, but by no assertion: {found[0][1] if found else f'pytest ended with {code}'}"
+    return f"its tests failed, but by no assertion: {found[0][0] if found else f'pytest ended with {code}'}"
 
 
 def main() -> None:
@@ -99,7 +101,9 @@ def main() -> None:
         for mutant in mutants:
             why = verdict(mutant, Path(raw) / mutant.name)
             survivors += bool(why)
-            print(f"{mutant.name:18} {'caught' if not why else 'SURVIVED: ' + why:9} {mutant.invariant}", flush=True)
+            print(f"{mutant.name:16} {'SURVIVED' if why else 'caught':9} {mutant.invariant}", flush=True)
+            if why:
+                print(f"{'':16} {why}", flush=True)
     print(f"{len(mutants)} mutants, {survivors} survived")
     sys.exit(1 if survivors else 0)
 

@@ -83,6 +83,22 @@ def test_an_ephemeral_event_never_comes_late(steps: list[str]) -> None:
             seq = item.seq
 
 
+def test_an_event_behind_a_hole_waits_for_what_is_missing() -> None:
+    session, feed = Session(), Feed(Position(epoch=EPOCH))
+    feed.page(session.page(feed.position, 10))
+    session.publish("event")
+    assert feed.live(session.publish("event")) == []
+    assert [item.seq for item in feed.page(session.page(feed.position, 10))] == [1, 2]
+
+
+def test_speech_waits_for_the_event_that_it_follows() -> None:
+    session, feed = Session(), Feed(Position(epoch=EPOCH))
+    feed.page(session.page(feed.position, 10))
+    session.publish("event")
+    assert feed.live(session.publish("speech")) == []
+    assert [type(item) for item in feed.page(session.page(feed.position, 10))] == [EventItem, SpeechItem]
+
+
 def test_another_epoch_makes_the_client_read_again() -> None:
     session, feed = Session(), Feed(Position(epoch=EPOCH))
     feed.page(session.page(feed.position, 10))
