@@ -68,6 +68,6 @@ async def wire(
     gateway: RunningGateway, session_id: str, query: str = "", *, sub: str = "alice", **options: Any
 ) -> AsyncIterator[Wire]:
     """A socket to the session, as this user."""
-    options = {"additional_headers": bearer_of(sub), "close_timeout": 1} | options
+    options = {"additional_headers": bearer_of(sub), "close_timeout": 1, **options}
     async with websockets.connect(f"{gateway.ws}/ai/ws/{session_id}{query}", max_size=None, **options) as socket:
         yield Wire(socket)
