@@ -5,6 +5,7 @@ import random
 from dataclasses import dataclass, field
 
 from support.processes import RunningGateway
+from support.report import Show
 from support.wire import Message, Wire, wire
 
 from voicebus_client.client import Voicebus
@@ -82,7 +83,7 @@ def note(seen: list[Message], turn: int, tally: Tally) -> None:
 
 
 async def test_nothing_of_an_interrupted_turn_is_heard_or_seen(
-    gateways: list[RunningGateway], voicebus: Voicebus
+    gateways: list[RunningGateway], voicebus: Voicebus, show: Show
 ) -> None:
     seed = random.randrange(10**6)
     tally = Tally()
@@ -91,7 +92,7 @@ async def test_nothing_of_an_interrupted_turn_is_heard_or_seen(
             session = await voicebus.create_session()
             dice = random.Random(seed + number)
             tasks.create_task(converse(gateways[number % 2], session.session_id, dice, RUNS // SIDE_BY_SIDE, tally))
-    print(
+    show(
         f"seed {seed}: {RUNS} interruptions, {tally.by_speech} by speech, {tally.spoken} while something was spoken: "
         f"{len(tally.late)} events or chunks of an interrupted turn came after it"
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.processes import RunningGateway
+from support.report import Show
 from support.wire import Message, Wire, wire
 
 from voicebus.bus.bus import Bus, open_bus
@@ -131,7 +132,7 @@ class Asking(Listener):
 
 
 async def test_cut_after_every_frame_nothing_is_lost_repeated_or_misplaced(
-    gateways: list[RunningGateway], voicebus: Voicebus
+    gateways: list[RunningGateway], voicebus: Voicebus, show: Show
 ) -> None:
     """One client is cut after each frame; of the others one is cut behind every frame as it comes live."""
     session_id = (await voicebus.create_session()).session_id
@@ -156,9 +157,9 @@ async def test_cut_after_every_frame_nothing_is_lost_repeated_or_misplaced(
         repeated += len(names) - len(set(names))
         misplaced += sum(place(before) > place(behind) for before, behind in pairwise(listener.got))
     cuts = asking.cuts + sum(other.cuts for other in others)
-    print(f"cuts {cuts} lost {lost} repeated {repeated} misplaced {misplaced}")
+    show(f"cuts {cuts} lost {lost} repeated {repeated} misplaced {misplaced}")
     live = sum(other.live for other in others)
-    print(f"{len(whole.got)} frames of {len(kinds)} types, {len(others)} clients got {live} events of them live")
+    show(f"{len(whole.got)} frames of {len(kinds)} types, {len(others)} clients got {live} events of them live")
     assert (lost, repeated, misplaced) == (0, 0, 0)
     assert all(listener.got == whole.got for listener in (asking, *others))
     assert asking.cuts > len(whole.got)
@@ -172,7 +173,7 @@ async def bus(redis_url: str) -> Any:
 
 
 async def test_what_cannot_be_replayed_is_a_gap_and_a_snapshot_follows(
-    gateways: list[RunningGateway], voicebus: Voicebus, bus: Bus
+    gateways: list[RunningGateway], voicebus: Voicebus, bus: Bus, show: Show
 ) -> None:
     session = await voicebus.create_session()
     whole, ready = Listener(), asyncio.Event()
@@ -208,4 +209,4 @@ async def test_what_cannot_be_replayed_is_a_gap_and_a_snapshot_follows(
     await bus.calls.command("XTRIM", bus.keys.of(session.session_id).log, "MINID", "4-0")
     trimmed = [gap("events", 2, 3, "trimmed")]
     assert await gaps(f"?epoch={epoch}&after=1&speech={n}") == [trimmed, trimmed]
-    print(f"gaps: {', '.join(each[0]['reason'] for each in (ahead, changed, trimmed))}")
+    show(f"gaps: {', '.join(each[0]['reason'] for each in (ahead, changed, trimmed))}")

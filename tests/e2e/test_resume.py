@@ -3,6 +3,7 @@
 import random
 
 from support.processes import RunningGateway
+from support.report import Show
 from support.wire import Message, wire
 
 from voicebus_client.client import Voicebus
@@ -60,7 +61,7 @@ async def listen(gateways: list[RunningGateway], session_id: str, cuts: random.R
 
 
 async def test_cut_off_again_and_again_a_client_misses_nothing(
-    gateways: list[RunningGateway], voicebus: Voicebus
+    gateways: list[RunningGateway], voicebus: Voicebus, show: Show
 ) -> None:
     seed = random.randrange(10**6)
     session = await voicebus.create_session()
@@ -69,7 +70,7 @@ async def test_cut_off_again_and_again_a_client_misses_nothing(
         await client.until("ack")
     cut, connections = await listen(gateways, session.session_id, random.Random(seed))
     whole, _ = await listen(gateways, session.session_id, None)
-    print(f"seed {seed}: {connections} connections, {len(cut.events)} events, {len(cut.chunks)} chunks")
+    show(f"seed {seed}: {connections} connections, {len(cut.events)} events, {len(cut.chunks)} chunks")
     assert connections > 10
     assert [event["seq"] for event in cut.events] == list(range(1, len(cut.events) + 1))
     assert cut.events == whole.events

@@ -21,6 +21,7 @@ from faults.installation import (
     what_sum,
     what_time,
 )
+from support.report import Show
 
 from voicebus.contract.keys import STAGES, Stage
 
@@ -50,7 +51,7 @@ async def test_an_undisturbed_turn_has_all_that_a_kill_could_spoil(processes: Pr
 
 
 @pytest.mark.timeout(120 + 60 * KILLS)
-async def test_a_turn_is_the_same_whoever_is_killed(processes: Processes) -> None:
+async def test_a_turn_is_the_same_whoever_is_killed(processes: Processes, show: Show) -> None:
     moments = {stage: random.Random(f"{SEED} {stage}") for stage in STAGES}
     counts: dict[Stage, Counter[str]] = {stage: Counter() for stage in STAGES}
     faults: list[str] = []
@@ -62,10 +63,10 @@ async def test_a_turn_is_the_same_whoever_is_killed(processes: Processes) -> Non
             found = await differences(running, asked, heard, counts[stage], may_be_unknown=stage == "agent")
             faults += [f"{stage} {number} at {fraction:.3f}, {asked.tool}: {fault}" for fault in found]
             counts[stage]["at work"] += heard.at_work
-    print(f"\nseed {SEED}")
+    show(f"seed {SEED}")
     for stage, count in counts.items():
         audio = "equal" if count["audio"] == KILLS else f"equal in {count['audio']}"
-        print(
+        show(
             f"{stage}: {KILLS} kills, {count['equal']} turns equal, tool effects {count['effects']}/{KILLS}, "
             f"audio bytes {audio} ({count['at work']} killed at work, {count['restarts']} responses restarted, "
             f"{count['unknown']} outcomes unknown, {count['repeated']} sentences begun twice)"

@@ -17,6 +17,7 @@ from integration.stt_worker.hearing import RECORDINGS, pieces, speech
 from integration.stt_worker.talk import Talk, talk
 from support.process_tree import children
 from support.processes import service
+from support.report import Show
 
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.settings import BusSettings
@@ -163,7 +164,7 @@ def worker(settings: BusSettings) -> Iterator[int]:
 @pytest.mark.timeout(90 + 30 * MINUTES)
 @pytest.mark.parametrize("silence", SILENCES)
 async def test_a_question_behind_a_long_silence_is_understood_and_the_mailbox_stays_small(
-    settings: BusSettings, worker: int, silence: str
+    settings: BusSettings, worker: int, silence: str, show: Show
 ) -> None:
     source = SILENCES[silence]()
     asked = [*pieces(speech(), PIECE_BYTES)[:-1], *islice(source, 10)]
@@ -173,8 +174,8 @@ async def test_a_question_behind_a_long_silence_is_understood_and_the_mailbox_st
         await microphone.feed(islice(source, round(MINUTES * 60 / PIECE_S)), speed=FAST)
         await microphone.until_kept()
         kept, memory = await microphone.mailbox()
-        print(
-            f"\n{MINUTES:g} minutes of silence ({silence}, seed {SEED}): {microphone.offset / 1e6:.1f} MB heard; in "
+        show(
+            f"{MINUTES:g} minutes of silence ({silence}, seed {SEED}): {microphone.offset / 1e6:.1f} MB heard; in "
             f"the mailbox at most {microphone.entries} entries, {microphone.memory / 1e3:.0f} kB, and {kept} entries, "
             f"{memory / 1e3:.0f} kB in the end; {microphone.decoders} decoders held"
         )

@@ -13,6 +13,7 @@ from integration.agent_tools.harness import lines
 from integration.agent_worker.stage import converse
 from support.process_tree import alive, until
 from support.processes import WorkerPool
+from support.report import Show
 
 from agent_worker.calls import UNKNOWN
 from voicebus.bus.bus import Bus
@@ -25,7 +26,7 @@ LATEST_S = 2.5  # in the tool's three seconds of sleep
 
 @pytest.mark.timeout(240)
 async def test_the_call_is_not_made_again_and_the_model_is_told_that_its_outcome_is_unknown(
-    bus: Bus, bus_settings: BusSettings, tmp_path: Path
+    bus: Bus, bus_settings: BusSettings, tmp_path: Path, show: Show
 ) -> None:
     talk = await converse(bus)
     after_s = random.Random(SEED).uniform(0, LATEST_S)
@@ -46,7 +47,7 @@ async def test_the_call_is_not_made_again_and_the_model_is_told_that_its_outcome
             agents.stop()
     told = model.requests[-1]["messages"][-1]["content"]
     (result,) = [event["data"] for event in events if event["type"] == "tool_result"]
-    print(f"\nkilled {after_s:.2f} s into the sleep (seed {SEED}): {lines(notes)}, the model was told: {told}")
+    show(f"killed {after_s:.2f} s into the sleep (seed {SEED}): {lines(notes)}, the model was told: {told}")
     assert lines(notes) == ["hello"]
     assert [event["type"] for event in events].count("tool_call") == 1
     assert (result["outcome"], result["is_error"]) == ("unknown", True)

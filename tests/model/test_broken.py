@@ -1,7 +1,6 @@
 """The machine can fail: with one promise of the scripts broken it finds a violation."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from model.expected import Violation
 from model.machine import BusMachine
 from model.run import run
 from model.test_model import one_redis
+from support.report import Show
 
 from voicebus.bus import scripts
 from voicebus.bus.scripts import ScriptName
@@ -32,7 +32,7 @@ BROKEN: dict[str, tuple[tuple[str, str], ...]] = {
 @pytest.mark.skipif("MODEL_MINUTES" not in os.environ, reason="takes a minute: make model runs it")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_promise_is_found(tmp_path: Path, name: str, record_property: Callable[[str, object], None]) -> None:
+def test_a_broken_promise_is_found(tmp_path: Path, name: str, show: Show) -> None:
     for right, _ in BROKEN[name]:
         assert any(right in scripts.source(script) for script in scripts.SCRIPTS), right
 
@@ -47,4 +47,4 @@ def test_a_broken_promise_is_found(tmp_path: Path, name: str, record_property: C
         with pytest.raises(Violation) as found:
             run(servers, (BusMachine,), first_seed=1, seconds=60, shrink=False)
         line = f"model: broken {name}: found after {servers.steps:,} steps: {str(found.value)[:100]}"
-        record_property("line", line)
+        show(line)

@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from model.faults import Servers
 from model.machine import BusMachine, RollingBackMachine
 from model.run import run
 from support.redis_cluster import Cluster
+from support.report import Show
 
 from voicebus_stack.redis_server import running_redis
 
@@ -25,20 +26,16 @@ def one_redis(folder: Path) -> Iterator[Servers]:
 
 
 @pytest.mark.timeout(SECONDS + SHRINKING_S + 120)
-def test_the_bus_keeps_its_promises_on_one_redis(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_the_bus_keeps_its_promises_on_one_redis(tmp_path: Path, show: Show) -> None:
     with one_redis(tmp_path) as servers:
         machines = (BusMachine, BusMachine, RollingBackMachine)
-        record_property("line", _run(servers, machines, "one Redis"))
+        show(_run(servers, machines, "one Redis"))
 
 
 @pytest.mark.timeout(SECONDS + SHRINKING_S + 120)
-def test_the_bus_keeps_its_promises_on_a_cluster(
-    redis_cluster: Cluster, record_property: Callable[[str, object], None]
-) -> None:
+def test_the_bus_keeps_its_promises_on_a_cluster(redis_cluster: Cluster, show: Show) -> None:
     with closing(Servers([f"redis://{node.name}" for node in redis_cluster.primaries])) as servers:
-        record_property("line", _run(servers, (BusMachine,), "a cluster of three primaries"))
+        show(_run(servers, (BusMachine,), "a cluster of three primaries"))
 
 
 def _run(servers: Servers, machines: tuple[type[BusMachine], ...], where: str) -> str:

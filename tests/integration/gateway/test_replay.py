@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from integration.gateway.here import gateway_here
+from support.report import Show
 from support.sessions import open_session
 from support.wire import Message, wire
 
@@ -37,7 +38,7 @@ def place(message: Message) -> tuple[int, int]:
 
 
 async def test_a_replay_comes_in_chunks_and_in_order_while_others_are_served(
-    redis_url: str, gateway_bus: Bus, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, gateway_bus: Bus, monkeypatch: pytest.MonkeyPatch, show: Show
 ) -> None:
     session_id = await open_session(gateway_bus, "hello")
     lease = await gateway_bus.stages("agent", "w").lease(session_id)
@@ -95,6 +96,6 @@ async def test_a_replay_comes_in_chunks_and_in_order_while_others_are_served(
     assert head.speech > CHUNKS
     assert max(sizes) <= 256
     between = "".join("." if what == "pong" else "|" for what in happened).strip(".")
-    print(f"{len(durable)} events in {len(sizes)} pages, {between.count('.')} pongs between them")
+    show(f"{len(durable)} events in {len(sizes)} pages, {between.count('.')} pongs between them")
     assert between.count(".") > 10
     assert len([pause for pause in between.split("|") if pause]) > 5

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.processes import RunningGateway, gateway_process
+from support.report import Show
 from support.sessions import open_session
 from support.wire import Wire, wire
 from websockets.exceptions import ConnectionClosed
@@ -63,7 +64,7 @@ def resident_bytes(gateway: RunningGateway) -> int:
 
 
 async def test_a_slow_client_is_served_from_the_log_and_nobody_waits_for_it(
-    small_gateway: RunningGateway, gateway_bus: Bus
+    small_gateway: RunningGateway, gateway_bus: Bus, show: Show
 ) -> None:
     session_id, lease = await an_answered_session(gateway_bus)
     async with slow_wire(small_gateway, session_id) as slow, wire(small_gateway, session_id) as quick:
@@ -82,9 +83,7 @@ async def test_a_slow_client_is_served_from_the_log_and_nobody_waits_for_it(
         await slow.until(lambda message: message.get("seq") == durable[-1])
         assert [message["seq"] for message in slow.seen if message["type"] == "token"] == durable
         came = [message["type"] for message in slow.seen].count("thinking")
-        print(
-            f"grown by {grown / 1e6:.1f} MB for {WRITES * TOGETHER * SIZE / 1e6:.0f} MB; {came} ephemeral events came"
-        )
+        show(f"grown by {grown / 1e6:.1f} MB for {WRITES * TOGETHER * SIZE / 1e6:.0f} MB; {came} ephemeral events came")
         assert came < WRITES / 2
         await write(lease, session_id, 1)
         await slow.until("thinking")  # live again
