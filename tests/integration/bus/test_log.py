@@ -92,3 +92,16 @@ async def test_a_report_for_a_turn_that_never_was_changes_nothing(bus: Bus) -> N
     await bus.inbox.played(session_id, 10**9, 0, 400)
     await bus.inbox.played(session_id, 1, 0, 300)
     assert await heard(bus, session_id) == "one two three"
+
+
+async def test_a_page_is_bounded_by_size_and_the_next_one_goes_on_behind_it(bus: Bus) -> None:
+    session_id = await open_session(bus, *("x" * 60_000 for _ in range(40)))
+    position, complete, sizes, seqs = Position(), False, list[int](), list[int]()
+    while not complete:
+        page = await bus.log.read(session_id, position)
+        sizes.append(sum(len(item.body) for item in page.items if isinstance(item, EventItem)))
+        seqs += [item.seq for item in page.items]
+        position, complete = page.position, page.complete
+    assert seqs == list(range(1, 42))
+    assert len(sizes) == 3
+    assert max(sizes) < 1_200_000

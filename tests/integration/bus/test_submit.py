@@ -103,3 +103,10 @@ async def test_calls_survive_a_flushed_script_cache(bus: Bus) -> None:
         *(bus.inbox.submit(session.session_id, str(n), agent_type="personal") for n in range(20))
     )
     assert sorted(a.seq for a in accepted) == list(range(2, 22))
+
+
+async def test_text_that_no_wire_can_carry_fails_its_caller_alone(bus: Bus) -> None:
+    session, _ = await bus.sessions.open(NewSession(), "alice")
+    with pytest.raises(UnicodeEncodeError):
+        await bus.calls.command("SET", "k", "\ud800")
+    assert (await bus.inbox.submit(session.session_id, "hello", agent_type="personal")).turn == 1

@@ -20,10 +20,11 @@ PROBE_S = 0.2
 
 
 class Proxy:
-    """Stands before Redis. While `deaf`, every connection that subscribes goes deaf for good; the others are well."""
+    """Stands before Redis. While `deaf`, who subscribes hears nothing; with `lasting` nothing ever again."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, lasting: bool) -> None:
         self.deaf = False
+        self._lasting = lasting
         self.lost = 0  # packets
         self._port = port
         self._writers = set[asyncio.StreamWriter]()
@@ -45,7 +46,7 @@ class Proxy:
         async def back() -> None:
             nonlocal deaf
             while data := await from_redis.read(65_536):
-                deaf = deaf or (self.deaf and subscribes)
+                deaf = (deaf and self._lasting) or (self.deaf and subscribes)
                 if deaf:
                     self.lost += 1
                 else:
@@ -65,9 +66,9 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxy_of(redis_url: str) -> AsyncIterator[tuple[Proxy, str]]:
+async def proxy_of(redis_url: str, *, lasting: bool) -> AsyncIterator[tuple[Proxy, str]]:
     """Yields it with the URL that leads through it."""
-    proxy = Proxy(urlsplit(redis_url).port or 0)
+    proxy = Proxy(urlsplit(redis_url).port or 0, lasting=lasting)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     async with server:
         try:
@@ -97,12 +98,17 @@ async def contents(client: Wire, count: int) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("lasting", [True, False], ids=["for good", "for a moment"])
 async def test_a_deaf_gateway_is_not_ready_and_reads_what_it_missed_when_it_hears_again(
-    redis_url: str, gateway_bus: Bus, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, gateway_bus: Bus, monkeypatch: pytest.MonkeyPatch, lasting: bool
 ) -> None:
     monkeypatch.setitem(Subscriptions.__init__.__kwdefaults__, "probe_s", PROBE_S)  # type: ignore[arg-type]
     session_id = await open_session(gateway_bus)
-    async with proxy_of(redis_url) as (proxy, url), gateway_here(url) as gateway, wire(gateway, session_id) as client:
+    async with (
+        proxy_of(redis_url, lasting=lasting) as (proxy, url),
+        gateway_here(url) as gateway,
+        wire(gateway, session_id) as client,
+    ):
         await client.until("welcome")
         assert (await readiness(gateway, 200))[0] == 200
         await gateway_bus.inbox.submit(session_id, "heard", agent_type="personal")
