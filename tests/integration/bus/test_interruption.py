@@ -209,3 +209,66 @@ async def test_a_text_that_interrupts_does_so_once_and_only_if_it_is_taken(bus: 
     assert accepted.repeated
     assert [event.type for event in (await events_of(bus, session_id))[-2:]] == ["interrupted", "user"]
     assert [cut.turn for cut in await cuts_of(bus, session_id)] == [1]
+
+
+async def test_a_tool_call_that_looks_like_an_event_does_not_confuse_the_joining(bus: Bus) -> None:
+    session_id = await open_session(bus, "find ann")
+    agent, ear = await lease_of(bus, "agent", session_id), await listener(bus, session_id)
+    await agent.next()
+    called = payloads.ToolCallData(tool_call_id="c", tool_name="find", parameters={"type": "user", "turn": 1})
+    await agent.emit(Emission(1).event(events.ToolCall(session_id=session_id, turn=1, data=called)))
+    assert await ear.interrupt("speech-1", agent_type="personal") == "find ann"
+
+
+async def test_the_turn_behind_one_that_was_cut_can_be_cut_before_that_is_wound_up(bus: Bus) -> None:
+    session_id = await open_session(bus, "one")
+    agent, ear = await lease_of(bus, "agent", session_id), await listener(bus, session_id)
+    await agent.next()
+    assert await ear.interrupt("speech-1", agent_type="personal") == "one"
+    user = events.User(session_id=session_id, data=payloads.UserData(content="one two", input="voice", id="u2"))
+    await ear.emit(Emission().open_turn(None, user, UserTurn(id="u2", content="one two", input="voice")))
+    assert await ear.interrupt("speech-2", agent_type="personal") == "one two"
+    assert [cut.turn for cut in await cuts_of(bus, session_id)] == [1, 2]
+
+
+async def test_an_answer_that_waits_behind_anothers_playback_was_not_heard(bus: Bus) -> None:
+    session_id = await open_session(bus, "one", "two")
+    agent, ear = await lease_of(bus, "agent", session_id), await listener(bus, session_id)
+    await answered(agent, 1, "First.")
+    await answered(agent, 2, "Second.")
+    speaker = await lease_of(bus, "tts", session_id)
+    await speaker.emit(speech(session_id, "First."))
+    await speaker.emit(speech(session_id, "Second.", turn=2))
+    assert await ear.interrupt("speech-1", agent_type="personal") == "two"
+    assert [cut.joined for cut in await cuts_of(bus, session_id)] == [False, True]
+
+
+async def test_what_comes_behind_a_turn_that_was_cut_is_heard_sooner(bus: Bus) -> None:
+    session_id = await open_session(bus, "one", "two")
+    agent = await lease_of(bus, "agent", session_id)
+    await answered(agent, 1, "First.")
+    await answered(agent, 2, "Second.")
+    speaker = await lease_of(bus, "tts", session_id)
+    for _ in range(5):
+        await speaker.emit(speech(session_id, "First."))
+    await speaker.emit(speech(session_id, "Second.", turn=2))
+    await bus.inbox.interrupt(session_id, agent_type="personal", turn=1)
+    value = await bus.calls.command("HGET", bus.keys.of(session_id).session, "playback")
+    turn, begins_ms, _ = value.decode().split(":")
+    seconds, micros = await bus.calls.command("TIME")
+    assert turn == "2"
+    assert float(begins_ms) <= int(seconds) * 1_000 + int(micros) // 1_000
+
+
+async def test_a_question_whose_speech_was_given_up_is_left_to_the_next_listener(bus: Bus) -> None:
+    session_id = await open_session(bus, "what time is it")
+    ear = await listener(bus, session_id)
+    assert await ear.interrupt("speech-1", agent_type="personal") == "what time is it"
+    await ear.hand_over()
+    heir = await lease_of(bus, "stt", session_id)
+    assert heir.joined == "what time is it"
+    assert await heir.interrupt("speech-2", agent_type="personal") == "what time is it"
+    user = events.User(session_id=session_id, data=payloads.UserData(content="both", input="voice", id="u2"))
+    await heir.emit(Emission().open_turn(None, user, UserTurn(id="u2", content="both", input="voice")))
+    await heir.hand_over()
+    assert (await lease_of(bus, "stt", session_id)).joined == ""

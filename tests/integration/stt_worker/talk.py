@@ -124,6 +124,16 @@ class Talk:
             while await self.bus.calls.command("HGET", session, "stt.state") != b"leased":  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.01)
 
+    async def until_tried(self, *, by: int) -> None:
+        """Waits until the stage's first, second … owner has begun with the mail that waits."""
+        session = self.bus.keys.of(self.session_id).session
+        async with asyncio.timeout(10):
+            while True:
+                fields = await self.bus.calls.command("HMGET", session, "stt.leases", "stt.token", "stt.tried_by")
+                if int(fields[0] or 0) == by and fields[1] == fields[2]:
+                    return
+                await asyncio.sleep(0.01)
+
     async def released(self) -> bool:
         """Whether no worker owns the stage and none is asked for."""
         ready = self.bus.keys.of(self.session_id).ready("stt")

@@ -392,6 +392,23 @@ async def test_a_question_that_a_cough_interrupted_is_asked_again(bus: Bus) -> N
         assert first != second
 
 
+async def test_a_question_whose_interruption_was_buried_is_asked_again(bus_settings: BusSettings) -> None:
+    settings = replace(bus_settings, lease_ms=200, attempts_max=1)
+    async with open_bus(settings) as bus, talk(bus) as client:
+        await bus.inbox.submit(client.session_id, "what time is it", agent_type="personal")
+        await client.start(PCM)
+        await client.say(speech()[:40_000])
+        for number in (1, 2):  # the first one finds the stream's start in the mailbox, the second one the audio
+            dying = await working(bus, InstantEngine("never heard")).__aenter__()
+            await client.until_tried(by=number)
+            await client.until(lambda heard: any(event.type == "interrupted" for event in heard))
+            await dying.crash()
+        await client.stop()
+        async with working(bus, InstantEngine("never heard")):
+            await client.until_said("what time is it", "what time is it")
+            await client.until_released()
+
+
 async def test_an_utterance_that_is_lost_again_and_again_is_given_up_and_the_next_one_understood(bus: Bus) -> None:
     engine = Failing(3)
     async with working(bus, engine), talk(bus) as client:

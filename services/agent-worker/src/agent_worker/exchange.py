@@ -110,7 +110,7 @@ class Exchange:
         responded = Responded(response_id=answer.response_id, message=response, segments=answer.segments)
         await self._lease.emit(emission.journal(dump_entry(responded)))
         self.turn.record(responded)
-        self.answer = None
+        self.answer, self._said = None, {}
         return False
 
     async def _ask(self) -> tuple[Answer, ModelResponse]:

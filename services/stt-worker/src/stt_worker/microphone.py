@@ -70,8 +70,9 @@ class Microphone:
         """Whether an utterance is open."""
         return self._listener is not None and self._listener.speaking
 
-    def resume(self, note: str) -> None:
-        """Goes on where the stage's last owner stood."""
+    def resume(self, note: str, before: str) -> None:
+        """Goes on where the stage's last owner stood; `before` was said and is in no turn yet."""
+        self._before = before
         if note:
             self._progress = Progress.model_validate_json(note)
             self._position = self._progress.checkpoint.needs_from
@@ -106,6 +107,8 @@ class Microphone:
             await self._refuse(self._read_to, error)
         if self._progress:
             await self._move(self._progress.checkpoint)
+        if again := self._ask_again(self._position):
+            await self._emit(again, self._progress, None)
 
     async def close(self) -> None:
         """Gives up what is open."""
@@ -201,12 +204,12 @@ class Microphone:
             case Silence(checkpoint, after_speech) if after_speech and self._failures >= self._attempts:
                 self._failures = 0
                 metrics.utterances.labels("given_up").inc()
-                emission = self._ask_again(checkpoint) or Emission()
+                emission = self._ask_again(checkpoint.offset) or Emission()
                 await self._move(checkpoint, self._reporter.error(StageFailed("stt_failed"), emission), stop_id=stop_id)
             case Silence(checkpoint, after_speech):
                 if after_speech:
                     metrics.utterances.labels("not_understood").inc()
-                await self._move(checkpoint, self._ask_again(checkpoint), stop_id=stop_id)
+                await self._move(checkpoint, self._ask_again(checkpoint.offset), stop_id=stop_id)
 
     async def _barge_in(self, heard: SpeechHeard) -> None:
         """Somebody speaks: whatever the assistant says or does ends here."""
@@ -216,12 +219,11 @@ class Microphone:
         speech_id = self._reporter.speech_id(stream, "begin", heard.start_ms)
         self._before = await self._lease.interrupt(speech_id, agent_type=session.agent_type)
 
-    def _ask_again(self, checkpoint: Checkpoint) -> Emission | None:
+    def _ask_again(self, at: int) -> Emission | None:
         """What was interrupted before it was answered, if what interrupted it can't be understood."""
         before, self._before = self._before, ""
-        if not before or self._progress is None:
-            return None
-        return self._reporter.again(self._progress.stream, before, checkpoint.offset)
+        stream = self._progress.stream if self._progress else ""
+        return self._reporter.again(stream, before, at) if before else None
 
     async def _tell_final(self, final: Final, stop_id: str) -> None:
         if self._progress is None:

@@ -56,7 +56,7 @@ class Transcriber:
             microphone = Microphone(
                 held.lease, self._sessions, reporter, self._engine, vad, self._endpointing, attempts=self._attempts
             )
-            microphone.resume(held.lease.note)
+            microphone.resume(held.lease.note, held.lease.joined)
             try:
                 await self._follow(held, microphone)
             finally:

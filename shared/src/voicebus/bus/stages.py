@@ -68,11 +68,14 @@ class Approval:
 class Lease:
     """A session's stage, owned by this worker until it says otherwise or loses it."""
 
-    def __init__(self, stages: "Stages", session_id: str, token: str, cursor: str, note: str) -> None:
+    def __init__(  # what `lease` replies
+        self, stages: "Stages", session_id: str, token: str, cursor: str, note: str, joined: str
+    ) -> None:
         self.session_id = session_id
         self.token = token
         self.cursor = cursor
         self.note = note  # what the last owner left, also where no mail waits
+        self.joined = joined  # what the user said before, and no turn holds yet: it goes on in the next utterance
         self._stages = stages
         self._calls = stages.calls
         self._stage = stages.stage

@@ -6,10 +6,13 @@
 -- Returns nil if there is nothing to cut, else {seq of the last event, first turn, text}.
 local function cut_short(keys, named, played, opening, joins)
   local time, answered, playing = clock(), number('answered'), playbacks()
+  -- The turn that is being answered, or will be next: one that was cut before may not be wound up yet.
   local active = get('active_turn') or ''
-  if active == '' then
-    local head = redis.call('XRANGE', keys.agent, '-', '+', 'COUNT', 1)[1]
-    active = head and field(head[2], 't') or ''
+  local from = '-'
+  while active == '' or listed('cancelled', active) do
+    local head = redis.call('XRANGE', keys.agent, from, '+', 'COUNT', 1)[1]
+    if not head then break end
+    active, from = field(head[2], 't'), '(' .. head[1]
   end
 
   -- The turns that go on, as a set: being answered, with sentences that wait to be spoken, or still heard.
@@ -55,7 +58,7 @@ local function cut_short(keys, named, played, opening, joins)
 
   local function heard_of(turn)
     for _, playback in ipairs(playing) do
-      if playback.turn == turn then return true end
+      if playback.turn == turn and playback.from < time then return true end
     end
     return #said_before(turn) > 0
   end
@@ -66,26 +69,22 @@ local function cut_short(keys, named, played, opening, joins)
     return not heard_of(turn)
   end
 
-  -- What the user said to open the turn.
+  -- What the user said to open the turn. Events that open one begin with its number and their type.
   local function question(turn)
     local before = '+'
     while true do
       local page = redis.call('XREVRANGE', keys.log, before, '-', 'COUNT', 64)
       for _, entry in ipairs(page) do
-        local event = entry[2][2]
-        if string.find(event, '"type":"user"', 1, true) then
-          local said = cjson.decode(event)
-          if tostring(said.turn) == turn then return said.data.content end
-          if said.turn < tonumber(turn) then return '' end
-        end
+        local opened = tonumber(string.match(entry[2][2], '^{"seq":%d+,"turn":(%d+),"type":"user"'))
+        if opened == tonumber(turn) then return cjson.decode(entry[2][2]).data.content end
+        if opened and opened < tonumber(turn) then return '' end
         before = '(' .. entry[1]
       end
       if #page < 64 then return '' end
     end
   end
 
-  local function cut(turn, played, joined)
-    local text = heard(turn, played)
+  local function cut(turn, text, joined)
     note('cancelled', turn, 128)
     withdraw(keys.tts, turn)
     withdraw(keys.speech, turn)
@@ -107,16 +106,25 @@ local function cut_short(keys, named, played, opening, joins)
     return seq
   end
 
-  stamp()
-  local text, seq = '', 0
-  for _, turn in ipairs(turns) do
+  -- What is read and may fail comes before the first write.
+  local plan, questions = {}, {}
+  for i, turn in ipairs(turns) do
     turn = tostring(turn)
-    local heard_ms = played or played_of(turn, playing, time)
+    local text = heard(turn, played or played_of(turn, playing, time))
     if played and heard_of(turn) then played = 0 end
-    local joined = joins and untold(turn)
-    if joined then text = text .. (text == '' and '' or ' ') .. question(turn) end
-    seq = cut(turn, heard_ms, joined)
+    local asked = joins and untold(turn) and question(turn) or ''
+    if asked ~= '' then questions[#questions + 1] = asked end
+    plan[i] = { turn, text, asked ~= '' }
+  end
+
+  stamp()
+  local seq
+  for _, step in ipairs(plan) do seq = cut(unpack(step)) end
+  local free = time
+  for _, playback in ipairs(playing) do
+    if playback.from > time then playback.from = free end
+    free = math.max(time, playback.from + playback.ms)
   end
   keep_playbacks(playing)
-  return { seq, turns[1], text }
+  return { seq, turns[1], table.concat(questions, ' ') }
 end
