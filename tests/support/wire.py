@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from support.processes import RunningGateway, bearer_of
+from voicebus_client.dial import Socket
 
 Message = dict[str, Any]
 
@@ -69,5 +70,6 @@ async def wire(
 ) -> AsyncIterator[Wire]:
     """A socket to the session, as this user."""
     options = {"additional_headers": bearer_of(sub), "close_timeout": 1, **options}
-    async with websockets.connect(f"{gateway.ws}/ai/ws/{session_id}{query}", max_size=None, **options) as socket:
+    url = f"{gateway.ws}/ai/ws/{session_id}{query}"
+    async with websockets.connect(url, max_size=None, create_connection=Socket, **options) as socket:
         yield Wire(socket)

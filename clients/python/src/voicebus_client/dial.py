@@ -1,5 +1,6 @@
 """Opening a session's WebSocket."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
@@ -13,6 +14,26 @@ from voicebus_client.position import Position
 
 AudioForm = Literal["binary", "base64"]
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+
+
+class Socket(ClientConnection):
+    """A WebSocket that can be closed, and written to, in whatever state it is.
+
+    The library aborts the transport of a connection that is lost. CPython's fails at that, with an AttributeError, if
+    its buffer was flushed only after the other side had gone.
+    """
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The TCP connection is no more."""
+        super().connection_lost(exc)
+        self.transport = _Lost()
+
+
+class _Lost(asyncio.Transport):
+    """In place of a connection's transport."""
+
+    def abort(self) -> None:
+        pass
 
 
 def rest_url(base: str) -> str:
@@ -54,6 +75,7 @@ async def open_socket(url: str, headers: Mapping[str, str], options: Options) ->
             close_timeout=options.close_timeout_s,
             ping_interval=None,
             max_size=options.message_bytes,
+            create_connection=Socket,
         )
     except InvalidStatus as error:
         raise error_from_response(error.response.status_code, bytes(error.response.body or b"")) from error
