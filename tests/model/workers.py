@@ -16,8 +16,10 @@ import orjson
 from model.actors import PUBLISH, Process, World
 from model.expected import CHUNKS, Expected, demand, transcript
 
+from voicebus.bus.delivery import Delivery
 from voicebus.bus.emission import Emission
-from voicebus.bus.stages import Delivery, Lease, Stages
+from voicebus.bus.lease import Lease
+from voicebus.bus.stages import Stages
 from voicebus.chassis.held import Held
 from voicebus.chassis.mailbox import mail_by_mail
 from voicebus.contract import events, payloads

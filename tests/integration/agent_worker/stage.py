@@ -16,9 +16,10 @@ from agent_worker.respond import Responder
 from agent_worker.settings import AgentSettings
 from agent_worker.tools.toolset import Toolset, open_toolset
 from voicebus.bus.bus import Bus
+from voicebus.bus.delivery import Delivery
 from voicebus.bus.emission import Emission
 from voicebus.bus.items import EventItem
-from voicebus.bus.stages import Delivery, Lease
+from voicebus.bus.lease import Lease
 from voicebus.chassis.held import Held
 from voicebus.chassis.mailbox import mail_by_mail
 from voicebus.chassis.worker import Worker

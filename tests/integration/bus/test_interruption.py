@@ -5,7 +5,7 @@ from support.sessions import events_of, open_session
 
 from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
-from voicebus.bus.stages import Lease
+from voicebus.bus.lease import Lease
 from voicebus.contract import events, payloads
 from voicebus.contract.errors import LeaseLost, Refused, TurnCancelled
 from voicebus.contract.events import Interrupted

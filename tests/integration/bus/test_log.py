@@ -5,7 +5,7 @@ from support.sessions import open_session
 from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
 from voicebus.bus.items import EventItem, SpeechItem
-from voicebus.bus.stages import Lease
+from voicebus.bus.lease import Lease
 from voicebus.contract import events, payloads
 from voicebus.contract.mail import Sentence
 from voicebus.contract.positions import GapRange, Position

@@ -10,8 +10,9 @@ from support.sessions import events_of, open_session
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.emission import Emission
 from voicebus.bus.items import SpeechItem
+from voicebus.bus.lease import Lease
 from voicebus.bus.settings import BusSettings
-from voicebus.bus.stages import Lease, Stages
+from voicebus.bus.stages import Stages
 from voicebus.contract import events, payloads
 from voicebus.contract.audio import AudioSpec
 from voicebus.contract.errors import LeaseLost, TurnCancelled

@@ -9,9 +9,9 @@ import pytest
 from support.sessions import events_of, open_session
 
 from voicebus.bus.bus import Bus, open_bus
+from voicebus.bus.delivery import Delivery
 from voicebus.bus.emission import Emission
 from voicebus.bus.settings import BusSettings
-from voicebus.bus.stages import Delivery
 from voicebus.chassis.held import Held
 from voicebus.chassis.mailbox import Handle, mail_by_mail
 from voicebus.chassis.worker import Worker

@@ -13,8 +13,8 @@ from jose import jwt
 
 from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
+from voicebus.bus.lease import Lease
 from voicebus.bus.settings import BusSettings
-from voicebus.bus.stages import Lease
 from voicebus.contract.events import Envelope, Response, Stt, Token, User
 from voicebus.contract.keys import Stage
 from voicebus.contract.mail import AudioChunk, AudioStopped, Sentence, UserTurn

@@ -11,8 +11,8 @@ from support.wire import Message, wire
 from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
 from voicebus.bus.items import EventItem, Page
+from voicebus.bus.lease import Lease
 from voicebus.bus.log import Log
-from voicebus.bus.stages import Lease
 from voicebus.contract import events, payloads
 from voicebus.contract.positions import Position
 

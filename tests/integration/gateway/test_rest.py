@@ -16,7 +16,7 @@ from support.wire import wire
 
 from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
-from voicebus.bus.stages import Lease
+from voicebus.bus.lease import Lease
 from voicebus.contract import events, payloads
 
 

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
-from voicebus.bus.stages import Lease
+from voicebus.bus.lease import Lease
 from voicebus.contract import events, payloads
 
 SIZE = 8_000  # bytes of an event

@@ -14,8 +14,8 @@ from stt_worker.transcribe import Transcriber
 from stt_worker.utterance import Endpointing
 from stt_worker.vad import VadPool
 from voicebus.bus.bus import Bus
+from voicebus.bus.delivery import Delivery
 from voicebus.bus.items import EphemeralItem, EventItem, parse_live
-from voicebus.bus.stages import Delivery
 from voicebus.chassis.worker import Worker
 from voicebus.contract.audio import AudioSpec
 from voicebus.contract.codec import load_event

@@ -16,7 +16,7 @@ from tts_worker.speak import Speaker
 from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
 from voicebus.bus.items import EventItem, SpeechItem, parse_live
-from voicebus.bus.stages import Lease
+from voicebus.bus.lease import Lease
 from voicebus.chassis.mailbox import mail_by_mail
 from voicebus.chassis.worker import Worker
 from voicebus.contract.events import Envelope

@@ -76,7 +76,7 @@ def test_a_call_that_was_begun_is_repeated_only_if_that_does_no_harm() -> None:
 
 
 def test_a_call_that_was_asked_about_is_known_until_its_response_is_done() -> None:
-    entries = (responded("a", "b"), Asked(tool_call_id="b", expires_at=NOON))
+    entries = (responded("a", "b"), Asked(tool_call_id="b"))
     following = turn(*entries).next()
     assert isinstance(following, CallTools)
     assert [(item.action, item.asked) for item in following.todo] == [("start", False), ("start", True)]
@@ -124,7 +124,7 @@ def test_the_model_is_told_that_a_call_was_denied() -> None:
 def test_an_entry_survives_the_journal(outcome: ToolOutcome, repeatable: bool, segments: int) -> None:
     for entry in (
         responded("a", "b", segments=segments),
-        Asked(tool_call_id="a", expires_at=NOON),
+        Asked(tool_call_id="a"),
         Started(tool_call_id="a", repeatable=repeatable),
         Finished(tool_call_id="a", outcome=outcome),
     ):

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from agent_worker.sentences import SentenceSplitter
 from voicebus.bus.emission import Emission
-from voicebus.bus.stages import Lease
+from voicebus.bus.lease import Lease
 from voicebus.contract.events import Metric, Thinking, Token
 from voicebus.contract.mail import Sentence
 from voicebus.contract.payloads import MetricData, StatusData, TokenData

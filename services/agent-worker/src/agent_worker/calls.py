@@ -21,7 +21,7 @@ from agent_worker.tools.outcome import ToolOutcome
 from agent_worker.tools.toolset import Toolset
 from agent_worker.turn import CallTools, Todo, Turn
 from voicebus.bus.emission import Emission
-from voicebus.bus.stages import Approval
+from voicebus.bus.lease import Approval
 from voicebus.chassis.held import Held
 from voicebus.contract.events import ToolApprovalRequest, ToolCall, ToolResult
 from voicebus.contract.payloads import ToolApprovalRequestData, ToolCallData, ToolResultData
@@ -108,9 +108,9 @@ class ToolCalls:
                 parameters=_arguments(call) or {},
                 expires_at=expires_at,
             )
-            asked = Asked(tool_call_id=call.tool_call_id, expires_at=request.expires_at)
+            asked = Asked(tool_call_id=call.tool_call_id)
             emission.event(ToolApprovalRequest(**self._scene.envelope, data=request))
-            emission.journal(dump_entry(asked)).ask(request)
+            emission.journal(dump_entry(asked)).ask(request, patience=self._patience)
             self._turn.record(asked)
         await self._lease.emit(emission)
 

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter
 from pydantic_ai.messages import ModelResponse
 
 from agent_worker.tools.outcome import ToolOutcome
-from voicebus.contract.payloads import Frozen, Timestamp
+from voicebus.contract.payloads import Frozen
 
 
 class Responded(Frozen):
@@ -28,7 +28,6 @@ class Asked(Frozen):
 
     kind: Literal["asked"] = "asked"
     tool_call_id: str
-    expires_at: Timestamp
 
 
 class Started(Frozen):

@@ -15,9 +15,9 @@ from agent_worker.journal import Finished, load_entry
 from agent_worker.tools.outcome import ToolOutcome
 from agent_worker.turn import CallTools, Turn
 from voicebus.bus.bus import Bus
+from voicebus.bus.delivery import Delivery
 from voicebus.bus.emission import Emission
 from voicebus.bus.items import EventItem
-from voicebus.bus.stages import Delivery
 from voicebus.chassis.held import Held
 from voicebus.chassis.logs import canonical_line
 from voicebus.contract.codec import load_event

@@ -16,8 +16,8 @@ from stt_worker.progress import Mark, Marks, Progress
 from stt_worker.utterance import Endpointing
 from stt_worker.vad import Vad
 from voicebus.bus.emission import Emission
+from voicebus.bus.lease import Lease
 from voicebus.bus.sessions import Sessions
-from voicebus.bus.stages import Lease
 from voicebus.contract.errors import BadRequest, StageFailed, VoicebusError
 from voicebus.contract.mail import AudioChunk, AudioStarted, AudioStopped, Mail
 

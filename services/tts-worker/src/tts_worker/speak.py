@@ -15,8 +15,8 @@ from tts_worker import metrics
 from tts_worker.engines.engine import SAMPLE_BYTES, SynthesisError, TtsEngine
 from tts_worker.read_ahead import ReadAhead
 from tts_worker.speakable import speakable
+from voicebus.bus.delivery import Delivery
 from voicebus.bus.emission import Emission
-from voicebus.bus.stages import Delivery
 from voicebus.chassis.held import Held
 from voicebus.chassis.logs import canonical_line
 from voicebus.contract.errors import TurnCancelled

@@ -1,6 +1,7 @@
 """One numbered write of a worker: what it appends, publishes, mails and checkpoints together."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Self
 
 from voicebus.bus.wire import Arg
@@ -92,10 +93,10 @@ class Emission:
         self.operations += ("answered", turn)
         return self
 
-    def ask(self, request: ToolApprovalRequestData) -> Self:
-        """The call waits for a person's word, until it expires, is settled, or the turn is over."""
-        expires_ms = round(request.expires_at.timestamp() * 1000)
-        self.operations += ("ask", request.tool_call_id, expires_ms, request.model_dump_json().encode())
+    def ask(self, request: ToolApprovalRequestData, *, patience: timedelta) -> Self:
+        """The call waits for a person's word: so long by the server's clock, unless it is settled or its turn over."""
+        patience_ms = round(patience.total_seconds() * 1000)
+        self.operations += ("ask", request.tool_call_id, patience_ms, request.model_dump_json().encode())
         return self
 
     def settle(self, tool_call_id: str) -> Self:

@@ -1,328 +1,13 @@
-"""The workers' side of the bus: which sessions wait, leases with fencing tokens, mail, numbered writes."""
+"""The workers' side of the bus: which sessions wait, and who gets them."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Iterable
 from uuid import uuid4
 
-import msgpack
-import orjson
-
 from voicebus.bus.calls import Calls
-from voicebus.bus.emission import Emission
-from voicebus.bus.interruption import interrupt
-from voicebus.bus.replies import accepted, owned
-from voicebus.bus.sessions import session_of
+from voicebus.bus.lease import Lease
 from voicebus.bus.settings import BusSettings
-from voicebus.contract.codec import event_body, load_mail
-from voicebus.contract.errors import BusUnavailable, LeaseLost, TurnCancelled
-from voicebus.contract.events import Error
 from voicebus.contract.keys import Keys, Stage
-from voicebus.contract.mail import Mail
-from voicebus.contract.payloads import ProblemData
-from voicebus.contract.sessions import Cut, Session
-
-_FAILED = {"stt": "stt_failed", "agent": "agent_failed", "tts": "tts_failed"}
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """The mail that a stage works at next, with all that is known of earlier attempts."""
-
-    id: str
-    mail: Mail
-    attempt: int  # 1 is the first
-    cancelled: bool  # its turn was interrupted: only outcomes are recorded, and the cursor moves
-    note: str  # what the last owner left
-    # For the agent only:
-    response: str = ""  # id of the model response that was cut, '' if none was
-    response_from: int = 0  # seq of its first event
-    journal: Sequence[bytes] = ()  # finished steps of the turn
-    history: Sequence[bytes] = ()  # earlier turns, oldest first
-    session: Session | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """What the owner of a lease learns when it renews it."""
-
-    waiting: bool  # mail is in the mailbox: it waits, or is being worked on
-    cancelled: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Approval:
-    """A tool call that was asked about, and what a person said."""
-
-    state: Literal["pending", "approved", "denied"]
-    reason: str
-    left_s: float  # until the request expires: at 0 a pending one stays so
-
-    @property
-    def expired(self) -> bool:
-        """Nobody can decide any more."""
-        return self.state == "pending" and self.left_s <= 0
-
-
-class Lease:
-    """A session's stage, owned by this worker until it says otherwise or loses it."""
-
-    def __init__(  # what `lease` replies
-        self, stages: "Stages", session_id: str, token: str, cursor: str, note: str, joined: str
-    ) -> None:
-        self.session_id = session_id
-        self.token = token
-        self.cursor = cursor
-        self.note = note  # what the last owner left, also where no mail waits
-        self.joined = joined  # what the user said before, and no turn holds yet: it goes on in the next utterance
-        self._stages = stages
-        self._calls = stages.calls
-        self._stage = stages.stage
-        self._keys = stages.keys.of(session_id)
-        k = self._keys
-        self._emit_keys = (
-            *(k.session, k.log, k.speech, k.mail(self._stage), k.mail("agent"), k.mail("tts")),
-            *(k.ready("agent"), k.ready("tts"), k.journal, k.history),
-        )
-        given_up = ProblemData(code=_FAILED[self._stage], message="It failed too often and was given up.")
-        self._given_up = event_body(Error(session_id=session_id, data=given_up))
-        self.more = True  # whether mail was behind the cursor at the last write; what comes later wakes the owner
-        self._brought: Delivery | None = None  # came along with a wake-up
-        self._tail: list[tuple[bytes, list[bytes]]] = []  # the same, for a stage that reads ahead
-        self._given = "0-0"  # the mail that `next` gave last
-        self._number = 0
-        self._doubtful = False  # whether a write got no answer: then its number may be used or not
-        self._writing = asyncio.Lock()
-
-    @property
-    def renewed_every_s(self) -> float:
-        """A third of the lease's time: what a lost wake-up costs at most."""
-        return self._stages.settings.lease_ms / 3_000
-
-    async def next(self) -> Delivery | None:
-        """The first mail behind the cursor, None if there is none. Mail that failed too often is skipped.
-
-        Mail that came along with a wake-up was counted there: nobody is asked for it.
-
-        Raises:
-            LeaseLost: another worker may own the stage.
-        """
-        brought, self._brought = self._brought, None
-        if brought is not None and _order(brought.id) > _order(self._given):
-            self._given = brought.id
-            return brought
-        settings = self._stages.settings
-        k = self._keys
-        while True:
-            word, values = owned(
-                await self._calls.script(
-                    "next",
-                    (k.session, k.log, k.mail(self._stage), k.dead(self._stage), k.journal, k.history),
-                    self._stages.publish,
-                    "",
-                    settings.log_max,
-                    self._stage,
-                    self.token,
-                    settings.attempts_max,
-                    self._given_up,
-                )
-            )
-            if word == b"mail":
-                delivery = _delivery(values)
-                self._given = delivery.id
-                return delivery
-            self.cursor = values[0].decode()
-            if word == b"empty":
-                return None
-
-    def bring(self, raw: bytes) -> None:
-        """A wake-up came with its mail: the lease's token, `|`, and what `next` would reply as MessagePack."""
-        token, _, reply = raw.partition(b"|")
-        if token.decode() == self.token:
-            self._brought = _delivery(msgpack.unpackb(reply, raw=True))
-
-    def bring_tail(self, raw: bytes) -> None:
-        """A wake-up came with the mailbox's last entries: the lease's token, `|`, XREVRANGE's reply as MessagePack."""
-        token, _, reply = raw.partition(b"|")
-        if token.decode() == self.token:
-            self._tail = msgpack.unpackb(reply, raw=True)[::-1]
-
-    def woken(self) -> None:
-        """A wake-up came alone: there is more than the entries that came before."""
-        self._tail = []
-
-    async def mail_after(self, mail_id: str, *, most: int = 64) -> list[tuple[str, Mail]]:
-        """Mail behind this one, without counting an attempt: for a stage that reads ahead of its cursor.
-
-        Nobody is asked if the last mails came along with a wake-up, and nothing is between them and this one.
-        """
-        tail, self._tail = self._tail, []
-        if tail and _order(tail[0][0].decode()) <= _order(mail_id):
-            entries = [entry for entry in tail if _order(entry[0].decode()) > _order(mail_id)]
-        else:
-            key = self._keys.mail(self._stage)
-            entries = await self._calls.command("XRANGE", key, f"({mail_id}", "+", "COUNT", most)
-        return [(entry_id.decode(), load_mail(_fields(flat))) for entry_id, flat in entries]
-
-    async def emit(self, *emissions: Emission) -> int:
-        """Applies the emissions once each, in order, and returns the log's head.
-
-        All belong to the same turn and response.
-
-        Raises:
-            LeaseLost: another worker may own the stage; nothing more of this one is applied.
-            TurnCancelled: the turn was interrupted or its response abandoned; what follows is refused, too.
-        """
-        async with self._writing:
-            if self._doubtful:
-                raise LeaseLost
-            try:
-                return await self._write_all(emissions)
-            except BusUnavailable:
-                self._doubtful = True
-                raise
-
-    async def _write_all(self, emissions: Sequence[Emission]) -> int:
-        first = self._number + 1
-        seq = 0
-        for _ in range(8):
-            rest = emissions[self._number + 1 - first :]
-            replies = [self._write(self._number + 1 + i, emission) for i, emission in enumerate(rest)]
-            cancelled = await _until_done(replies)
-            for reply in replies:
-                word, values = owned(reply.result())
-                if word == b"cancelled":
-                    raise TurnCancelled
-                if word == b"gap":
-                    # One before it got lost on a node that was away; the rest goes out again.
-                    break
-                self._number += 1
-                seq, self.more = values[0], bool(values[1])
-            if cancelled:
-                raise asyncio.CancelledError
-            if self._number + 1 - first == len(emissions):
-                return seq
-        raise LeaseLost
-
-    def _write(self, number: int, emission: Emission) -> asyncio.Future[Any]:
-        return self._calls.start_script(
-            "emit",
-            self._emit_keys,
-            self._stages.publish,
-            "",
-            self._stages.settings.log_max,
-            self._stage,
-            self.token,
-            number,
-            emission.turn,
-            emission.response_id,
-            *emission.operations,
-        )
-
-    async def renew(self) -> Renewal:
-        """Moves the expiry.
-
-        Raises:
-            LeaseLost: another worker may own the stage.
-        """
-        k = self._keys
-        _, values = owned(
-            await self._calls.script(
-                "renew",
-                (k.session, k.ready(self._stage), k.mail(self._stage)),
-                self._stages.publish,
-                "",
-                self._stage,
-                self.token,
-                self._stages.settings.lease_ms,
-            )
-        )
-        turns = frozenset(int(turn) for turn in values[2].split(b",") if turn)
-        return Renewal(waiting=values[0] != b"0-0", cancelled=turns)
-
-    async def release(self) -> bool:
-        """Gives the stage back; False if mail waits behind the cursor: then it is still owned.
-
-        Raises:
-            LeaseLost: another worker may own the stage.
-        """
-        k = self._keys
-        word, _ = owned(
-            await self._calls.script(
-                "release",
-                (k.session, k.ready(self._stage), k.mail(self._stage)),
-                self._stages.publish,
-                "",
-                self._stage,
-                self.token,
-            )
-        )
-        return word == b"ok"
-
-    async def hand_over(self, *, failed: bool = False) -> None:
-        """Lets another worker go on at once; the mail under way counts as tried only if it `failed`.
-
-        Raises:
-            LeaseLost: another worker owns it already.
-        """
-        k = self._keys
-        owned(
-            await self._calls.script(
-                "handover",
-                (k.session, k.ready(self._stage)),
-                self._stages.publish,
-                "",
-                self._stage,
-                self.token,
-                "failed" if failed else "",
-            )
-        )
-
-    async def interrupt(self, speech_id: str, *, agent_type: str) -> str:
-        """Somebody speaks: cuts short what is being answered or heard. For the stt stage.
-
-        `speech_id` names the speech, so that it interrupts once. Returns what the user said before, if that is to be
-        joined with what is being said now: the interrupted answer had not reached anybody.
-
-        Raises:
-            LeaseLost: another worker may own the stage.
-            Refused: the session has ended.
-        """
-        head = (self._stages.publish, "", self._stages.settings.log_max)
-        reply = await interrupt(
-            self._calls, self._keys, head, agent_type=agent_type, message_id=speech_id, token=self.token
-        )
-        owned(reply)
-        _, values = accepted(reply)
-        text: bytes = values[-1] if isinstance(values[-1], bytes) else b""
-        return text.decode()
-
-    async def cut(self, turn: int) -> Cut:
-        """What became of a turn that was interrupted before its answer was complete."""
-        value = await self._calls.command("HGET", self._keys.session, f"cut:{turn % 8}")
-        number, _, cut = (value or b"").partition(b":")
-        return Cut.model_validate_json(cut) if number == b"%d" % turn else Cut(heard="")
-
-    async def approvals(self) -> dict[str, Approval]:
-        """The active turn's tool calls that were asked about and are not settled, by their id. For the agent stage.
-
-        Raises:
-            LeaseLost: another worker may own the stage.
-        """
-        _, (asked, now_ms) = owned(
-            await self._calls.script("approvals", (self._keys.session,), self._stages.publish, "", self.token)
-        )
-        return {
-            tool_call_id: Approval(entry["state"], entry.get("reason", ""), (entry["expires_ms"] - now_ms) / 1000)
-            for tool_call_id, entry in orjson.loads(asked).items()
-        }
-
-    async def said(self, turn: int) -> dict[int, str]:
-        """Sentences by segment that were heard of the turn's abandoned responses."""
-        value = await self._calls.command("HGET", self._keys.session, "said")
-        number, _, said = (value or b"").partition(b":")
-        return dict(orjson.loads(said)) if number == b"%d" % turn else {}
 
 
 class Stages:
@@ -331,80 +16,44 @@ class Stages:
     def __init__(
         self, calls: Calls, keys: Keys, settings: BusSettings, publish: str, *, stage: Stage, worker: str
     ) -> None:
-        self.calls = calls
-        self.keys = keys
-        self.settings = settings
-        self.publish = publish
-        self.stage: Stage = stage
+        self._calls = calls
+        self._keys = keys
+        self._settings = settings
+        self._publish = publish
+        self._stage: Stage = stage
         self.worker = worker
 
     async def waiting(self, partitions: Iterable[int], *, most: int = 16) -> list[str]:
         """Sessions of these partitions that wait for a worker, or whose lease has expired (server time)."""
-        found = await asyncio.gather(
-            *(self.calls.script("due", (self.keys.ready(p, self.stage),), self.publish, "", most) for p in partitions)
-        )
+        ready = [self._keys.ready(partition, self._stage) for partition in partitions]
+        found = await asyncio.gather(*(self._calls.script("due", (key,), self._publish, "", most) for key in ready))
         return [session_id.decode() for due in found for session_id in due]
 
     async def lease(self, session_id: str) -> Lease | None:
         """Tries to become the owner of the session's stage; None if it isn't free."""
-        k = self.keys.of(session_id)
-        channel = self.keys.worker(self.keys.partition(session_id), self.worker)
-        reply = await self.calls.script(
+        k = self._keys.of(session_id)
+        channel = self._keys.worker(self._keys.partition(session_id), self.worker)
+        reply = await self._calls.script(
             "lease",
-            (k.session, k.ready(self.stage)),
-            self.publish,
+            (k.session, k.ready(self._stage)),
+            self._publish,
             "",
-            self.stage,
+            self._stage,
             channel,
             uuid4().hex,
-            self.settings.lease_ms,
+            self._settings.lease_ms,
         )
         if reply[0] != b"ok":
             return None
-        return Lease(self, session_id, *(part.decode() for part in reply[1:]))
-
-
-async def _until_done(replies: Sequence[asyncio.Future[Any]]) -> bool:
-    """Waits for all replies, also when cancelled, and returns whether it was.
-
-    Whoever is cancelled in mid-write waits for its end: else the next write would bear the same number and be taken
-    for a repetition. The bus settles every call within its deadline.
-    """
-    cancelled = False
-    while waiting := [reply for reply in replies if not reply.done()]:
-        try:
-            await asyncio.wait(waiting)
-        except asyncio.CancelledError:
-            cancelled = True
-    return cancelled
-
-
-def _order(mail_id: str) -> tuple[int, int]:
-    time_ms, _, count = mail_id.partition("-")
-    return int(time_ms), int(count)
-
-
-def _fields(flat: Sequence[bytes] | dict[bytes, bytes]) -> dict[bytes, bytes]:
-    return flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _delivery(values: Sequence[Any]) -> Delivery:
-    mail_id, flat, attempt, cancelled, note, *of_agent = values
-    delivery = Delivery(
-        id=mail_id.decode(),
-        mail=load_mail(_fields(flat)),
-        attempt=attempt,
-        cancelled=bool(cancelled),
-        note=note.decode(),
-    )
-    if not of_agent:
-        return delivery
-    response, response_from, journal, history, fields = of_agent
-    return replace(
-        delivery,
-        response=response.decode(),
-        response_from=int(response_from or 0),
-        journal=journal,
-        history=history,
-        session=session_of(fields),
-    )
+        token, cursor, note, joined = (part.decode() for part in reply[1:])
+        return Lease(
+            self._calls,
+            k,
+            self._settings,
+            self._publish,
+            stage=self._stage,
+            token=token,
+            cursor=cursor,
+            note=note,
+            joined=joined,
+        )

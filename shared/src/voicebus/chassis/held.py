@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from voicebus.bus.stages import Lease
+from voicebus.bus.lease import Lease
 from voicebus.contract.errors import TurnCancelled
 
 T = TypeVar("T")

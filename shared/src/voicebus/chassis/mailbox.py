@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 
-from voicebus.bus.stages import Delivery
+from voicebus.bus.delivery import Delivery
 from voicebus.chassis import metrics
 from voicebus.chassis.held import Held
 from voicebus.chassis.worker import Serve

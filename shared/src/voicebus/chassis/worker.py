@@ -12,7 +12,7 @@ from contextlib import suppress
 import structlog
 
 from voicebus.bus.bus import Bus
-from voicebus.bus.stages import Lease
+from voicebus.bus.lease import Lease
 from voicebus.bus.subscriptions import Listener
 from voicebus.chassis import metrics
 from voicebus.chassis.held import Held
