@@ -45,12 +45,40 @@ def speech(
     )
 
 
-async def answered(lease: Lease, turn: int, text: str) -> None:
+async def lease_of_speaker(bus: Bus, session_id: str) -> Lease:
+    """The tts stage's owner, which needs mail to be leased."""
+    await bus.calls.command("ZADD", bus.keys.of(session_id).ready("tts"), 0, session_id)
+    return await lease_of(bus, "tts", session_id)
+
+
+async def spoken(bus: Bus, session_id: str, text: str) -> None:
+    """The tts stage's last write of the one sentence that waits."""
+    speaker = await lease_of(bus, "tts", session_id)
+    delivery = await speaker.next()
+    assert delivery is not None
+    await speaker.emit(speech(session_id, text).cursor(delivery.id))
+
+
+async def restart(agent: Lease, response: str = "r1") -> None:
+    """The agent takes the response of turn 1 back."""
+    restarted = payloads.ResponseRestartedData(response_id=response, discard_from_seq=3)
+    event = events.ResponseRestarted(session_id=agent.session_id, turn=1, data=restarted)
+    await agent.emit(Emission(1).restart(event))
+
+
+async def heard_by_the_clock(bus: Bus, session_id: str) -> None:
+    """The speech of the session's only turn began so long ago that it is over."""
+    k = bus.keys.of(session_id)
+    turn, begins_ms, duration_ms = (await bus.calls.command("HGET", k.session, "playback")).decode().split(":")
+    await bus.calls.command("HSET", k.session, "playback", f"{turn}:{float(begins_ms) - 60_000:.3f}:{duration_ms}")
+
+
+async def answered(lease: Lease, turn: int, text: str, *, keep: int = 50) -> None:
     """The agent's last write of a turn."""
     delivery = await lease.next()
     assert delivery is not None
-    entry = HistoryEntry(turn=turn, user="?", assistant=text).model_dump_json().encode()
-    await lease.emit(sentence(text, turn=turn).history(entry, keep=50).answered(turn).cursor(delivery.id))
+    entry = HistoryEntry(turn=turn, user="?", assistant=text).dump()
+    await lease.emit(sentence(text, turn=turn).history(entry, keep=keep).answered(turn).cursor(delivery.id))
 
 
 async def cuts_of(bus: Bus, session_id: str) -> list[payloads.InterruptedData]:
@@ -175,8 +203,8 @@ async def test_sentences_that_were_heard_of_an_abandoned_response_are_known(bus:
     for segment, text in enumerate(texts):
         await speaker.emit(speech(session_id, text, segment=segment, whole=segment < 2))
     await bus.inbox.played(session_id, 1, 1, 1_000)
-    restarted = payloads.ResponseRestartedData(response_id="r1", discard_from_seq=3)
-    await agent.emit(Emission(1).restart(events.ResponseRestarted(session_id=session_id, turn=1, data=restarted)))
+    await restart(agent)
+    assert await bus.calls.command("XLEN", bus.keys.of(session_id).speech) == 0
     assert await agent.said(1) == {0: "Once upon a time.", 1: "There was a king."}
     assert await agent.said(2) == {}
     await agent.emit(sentence("He had a cat.", segment=2, response="r2"))
@@ -184,6 +212,130 @@ async def test_sentences_that_were_heard_of_an_abandoned_response_are_known(bus:
     await bus.inbox.interrupt(session_id, agent_type="personal", played_ms=500)
     (cut,) = await cuts_of(bus, session_id)
     assert cut.heard == "Once upon a time. There was a king. He had"
+
+
+async def test_what_was_heard_stands_in_the_order_of_its_speech(bus: Bus) -> None:
+    """The answer that was made anew goes another way than the one that was cut."""
+    session_id = await open_session(bus, "tell me a story")
+    agent, speaker = await lease_of(bus, "agent", session_id), await lease_of_speaker(bus, session_id)
+    await agent.next()
+    await agent.emit(sentence("Once upon a time."))
+    await speaker.emit(speech(session_id, "Once upon a time."))
+    await bus.inbox.played(session_id, 1, 0, 1_000)
+    await restart(agent)
+    await agent.emit(sentence("There was a king.", response="r2"))
+    for segment, text in enumerate(["There was a king.", "He had a dog."]):
+        await speaker.emit(speech(session_id, text, segment=segment, response="r2"))
+    await bus.inbox.interrupt(session_id, agent_type="personal", played_ms=2_000)
+    (cut,) = await cuts_of(bus, session_id)
+    assert cut.heard == "Once upon a time. There was a king. He had a dog."
+
+
+async def test_a_turn_that_was_heard_stays_so_while_its_answer_is_made_anew(bus: Bus) -> None:
+    session_id = await open_session(bus, "tell me a story")
+    agent, ear = await lease_of(bus, "agent", session_id), await listener(bus, session_id)
+    speaker = await lease_of_speaker(bus, session_id)
+    await agent.next()
+    await agent.emit(sentence("Once upon a time."))
+    await speaker.emit(speech(session_id, "Once upon a time.", whole=False))
+    await restart(agent)
+    assert await ear.interrupt("speech-1", agent_type="personal") == ""
+    assert [(cut.heard, cut.joined) for cut in await cuts_of(bus, session_id)] == [("", False)]
+
+
+async def test_a_client_that_plays_slowly_can_interrupt_what_it_still_plays(bus: Bus) -> None:
+    """The estimate is that all was heard by now."""
+    session_id = await open_session(bus, "tell me a story")
+    agent, ear = await lease_of(bus, "agent", session_id), await listener(bus, session_id)
+    await answered(agent, 1, "Once upon a time.")
+    await spoken(bus, session_id, "Once upon a time.")
+    await heard_by_the_clock(bus, session_id)
+    await bus.inbox.played(session_id, 1, 0, 500)
+    await bus.inbox.played(session_id, 1, 0, 300)
+    await ear.interrupt("speech-1", agent_type="personal")
+    assert [(cut.turn, cut.heard) for cut in await cuts_of(bus, session_id)] == [(1, "Once upon")]
+
+
+async def test_a_client_that_stopped_reporting_is_taken_to_have_stopped_playing(bus: Bus) -> None:
+    session_id = await open_session(bus, "tell me a story")
+    agent = await lease_of(bus, "agent", session_id)
+    await answered(agent, 1, "Once upon a time.")
+    await spoken(bus, session_id, "Once upon a time.")
+    await bus.inbox.played(session_id, 1, 0, 500)
+    await heard_by_the_clock(bus, session_id)
+    await bus.calls.command("HINCRBY", bus.keys.of(session_id).session, "played_at", -6_000)
+    assert (await bus.inbox.interrupt(session_id, agent_type="personal")).turn is None
+    accepted = await bus.inbox.interrupt(session_id, agent_type="personal", turn=1, played_ms=500)
+    assert accepted.turn == 1
+
+
+async def test_nothing_is_left_to_be_cut_of_what_was_played_to_its_end(bus: Bus) -> None:
+    session_id = await open_session(bus, "tell me a story")
+    agent = await lease_of(bus, "agent", session_id)
+    await answered(agent, 1, "Once upon a time.")
+    await spoken(bus, session_id, "Once upon a time.")
+    await heard_by_the_clock(bus, session_id)
+    await bus.inbox.played(session_id, 1, 0, 1_000)
+    assert (await bus.inbox.interrupt(session_id, agent_type="personal")).turn is None
+    accepted = await bus.inbox.interrupt(session_id, agent_type="personal", turn=1, played_ms=1_000)
+    assert accepted.turn is None
+
+
+async def test_no_more_was_heard_of_a_sentence_than_there_is(bus: Bus) -> None:
+    session_id = await open_session(bus, "tell me a story")
+    agent, speaker = await lease_of(bus, "agent", session_id), await lease_of_speaker(bus, session_id)
+    await agent.next()
+    for segment in range(2):
+        await speaker.emit(speech(session_id, "Once upon a time.", segment=segment))
+    await bus.inbox.played(session_id, 1, 0, 99_000)
+    await bus.inbox.interrupt(session_id, agent_type="personal")
+    assert [cut.heard for cut in await cuts_of(bus, session_id)] == ["Once upon a time."]
+
+
+async def test_what_was_heard_of_long_turns_is_known_from_their_beginning(bus: Bus) -> None:
+    """Their first speech is gone from the stream, sentences of turns long past are forgotten."""
+    session_id = await open_session(bus, *("long" for _ in range(10)))
+    agent, speaker = await lease_of(bus, "agent", session_id), await lease_of_speaker(bus, session_id)
+    k = bus.keys.of(session_id)
+    for turn in range(1, 11):
+        await answered(agent, turn, "Words.")
+        for segment in range(3):
+            await speaker.emit(speech(session_id, f"Words {segment}.", turn=turn, segment=segment))
+    await bus.calls.command("XTRIM", k.speech, "MAXLEN", 1)
+    assert await bus.calls.command("LLEN", k.spoken) == 8 * 3
+    await bus.inbox.interrupt(session_id, agent_type="personal", turn=10, played_ms=2_000)
+    (cut,) = await cuts_of(bus, session_id)
+    assert cut.heard == "Words 0. Words 1."
+
+
+async def test_interruptions_take_no_room_in_the_history(bus: Bus) -> None:
+    session_id = await open_session(bus, "one", "two")
+    agent, speaker = await lease_of(bus, "agent", session_id), await lease_of_speaker(bus, session_id)
+    for turn in (1, 2):
+        await answered(agent, turn, f"Answer {turn}.", keep=3)
+        await speaker.emit(speech(session_id, f"Answer {turn}.", turn=turn))
+    await bus.inbox.interrupt(session_id, agent_type="personal", played_ms=500)
+    await bus.inbox.submit(session_id, "three", agent_type="personal", message_id="m3")
+    await answered(agent, 3, 'It is "100 %1".', keep=3)
+    await speaker.emit(speech(session_id, 'It is "100 %1".', turn=3))
+    await bus.inbox.interrupt(session_id, agent_type="personal", played_ms=1_000)
+    entries = conversation_of(await bus.sessions.history(session_id))
+    heard = [(1, "Answer", True), (2, "", True), (3, 'It is "100 %1".', True)]
+    assert [(entry.turn, entry.assistant, entry.interrupted) for entry in entries] == heard
+
+
+async def test_what_became_of_many_turns_is_known_until_they_are_wound_up(bus: Bus) -> None:
+    session_id = await open_session(bus, *(f"question {turn}" for turn in range(1, 13)))
+    agent = await lease_of(bus, "agent", session_id)
+    await agent.next()
+    for turn in range(12, 0, -1):
+        await bus.inbox.interrupt(session_id, agent_type="personal", turn=turn)
+    k = bus.keys.of(session_id)
+    assert await bus.calls.command("HEXISTS", k.session, "cut:4") == 1
+    assert await agent.cut(12) == Cut(heard="")
+    await agent.emit(Emission().answered(4))
+    assert await bus.calls.command("HEXISTS", k.session, "cut:4") == 0
+    assert await bus.calls.command("HEXISTS", k.session, "cut:12") == 1
 
 
 async def test_a_hand_over_in_good_order_is_no_failed_attempt(bus: Bus) -> None:

@@ -201,7 +201,7 @@ class Exchange:
 
     async def _end(self, emission: Emission, entry: HistoryEntry) -> None:
         """The turn's last write."""
-        raw = history.dump(entry)
+        raw = entry.dump()
         emission.history(raw, keep=self._means.settings.history_turns).answered(self._scene.turn).cursor(self._mail_id)
         await self._lease.emit(emission)
         # The next turn needs the messages parsed. They are as soon as the machine has nothing more urgent to do.

@@ -16,7 +16,7 @@ from pydantic_ai.messages import (
 )
 
 from agent_worker.turn import Turn
-from voicebus.contract.sessions import HistoryCut, HistoryEntry
+from voicebus.contract.sessions import Cut, HistoryEntry
 
 PAST_MAX: Final = 256 * 1024  # bytes of earlier turns that a model is told; older ones are left out
 RESULT_MAX: Final = 8 * 1024  # bytes of a tool's result once its turn is over
@@ -29,32 +29,27 @@ ModelMessagesTypeAdapter.rebuild()  # else it is built at its first use: 0.15 s 
 def past_messages(entries: Sequence[bytes]) -> list[ModelMessage]:
     """The messages of earlier turns, oldest first: as many of the last turns as fit."""
     turns: list[list[ModelMessage]] = []
-    cuts: dict[int, HistoryCut] = {}
     size = 0
     for raw in reversed(entries):
         size += len(raw)
         if size > PAST_MAX:
             break
         try:
-            if cut := HistoryCut.of(raw):
-                cuts[cut.cut] = cut
-            else:
-                number, messages = _turn(raw)
-                turns.append(_as_heard(messages, cuts[number]) if number in cuts else messages)
+            turns.append(_messages(raw))
         except ValidationError:
             _log.warning("history_entry_unreadable", size=len(raw))
     return [message for turn in reversed(turns) for message in turn]
 
 
 @lru_cache(maxsize=4_096)
-def _turn(raw: bytes) -> tuple[int, list[ModelMessage]]:
-    """A turn's number and messages. Each turn asks for all earlier ones again; nobody changes them."""
+def _messages(raw: bytes) -> list[ModelMessage]:
+    """A turn's messages. Each turn asks for all earlier ones again; nobody changes them."""
     entry = HistoryEntry.model_validate_json(raw)
-    return entry.turn, repair_messages(ModelMessagesTypeAdapter.validate_python(entry.messages))
+    messages = repair_messages(ModelMessagesTypeAdapter.validate_python(entry.messages))
+    return _as_heard(messages, entry.cut) if entry.cut else messages
 
 
-def _as_heard(messages: list[ModelMessage], cut: HistoryCut) -> list[ModelMessage]:
-    """A turn whose answer was complete when its playback was interrupted."""
+def _as_heard(messages: list[ModelMessage], cut: Cut) -> list[ModelMessage]:
     heard = _heard_only(messages, cut.heard)
     return [] if cut.joined and len(heard) == 1 else heard  # no tool was called: nothing but the question
 
@@ -66,18 +61,28 @@ def answered(turn: Turn, number: int, response: ModelResponse | None, text: str)
     return _entry(turn, number, [*messages, last] if last else messages, assistant=text)
 
 
-def interrupted(turn: Turn, number: int, said: str, *, spoken: bool) -> HistoryEntry:
-    """A turn that was cut short after `said`: what was written or, if the answer was spoken, what was heard."""
+def heard(turn: Turn, number: int, cut: Cut) -> HistoryEntry:
+    """A turn that was cut short while its answer was spoken."""
     messages = turn.messages(result_max=RESULT_MAX)
-    if spoken:
-        messages = _heard_only(messages, said)
-    elif said:
-        messages.append(ModelResponse(parts=[TextPart(content=said)]))
-    return _entry(turn, number, messages, assistant=said, interrupted=True)
+    return _entry(turn, number, messages, assistant=cut.heard, interrupted=True, cut=cut)
+
+
+def written(turn: Turn, number: int, text: str) -> HistoryEntry:
+    """A turn that was cut short after this was written of its answer."""
+    messages = turn.messages(result_max=RESULT_MAX)
+    if text:
+        messages.append(ModelResponse(parts=[TextPart(content=text)]))
+    return _entry(turn, number, messages, assistant=text, interrupted=True)
 
 
 def _entry(
-    turn: Turn, number: int, messages: Sequence[ModelMessage], *, assistant: str, interrupted: bool = False
+    turn: Turn,
+    number: int,
+    messages: Sequence[ModelMessage],
+    *,
+    assistant: str,
+    interrupted: bool = False,
+    cut: Cut | None = None,
 ) -> HistoryEntry:
     return HistoryEntry(
         turn=number,
@@ -85,6 +90,7 @@ def _entry(
         assistant=assistant,
         interrupted=interrupted,
         messages=ModelMessagesTypeAdapter.dump_python(list(messages), mode="json", exclude_none=True),
+        cut=cut,
     )
 
 
@@ -99,8 +105,3 @@ def _without_text(message: ModelMessage) -> ModelMessage:
     if not isinstance(message, ModelResponse):
         return message
     return replace(message, parts=[part for part in message.parts if not isinstance(part, TextPart)])
-
-
-def dump(entry: HistoryEntry) -> bytes:
-    """The entry as it is kept."""
-    return entry.model_dump_json(exclude_none=True).encode()

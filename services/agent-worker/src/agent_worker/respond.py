@@ -101,15 +101,14 @@ class Responder:
                 turn.record(Finished(tool_call_id=todo.call.tool_call_id, outcome=outcome))
         cut = await held.lease.cut(scene.turn)
         if scene.spoken:
-            said = cut.heard
+            entry = history.heard(turn, scene.turn, cut)
         elif delivery.cancelled and delivery.response and not turn.responded(delivery.response):
-            said = await self._written(scene.session, delivery)
+            entry = history.written(turn, scene.turn, await self._written(scene.session, delivery))
         else:
-            said = exchange.answer.text if exchange.answer else ""
+            entry = history.written(turn, scene.turn, exchange.answer.text if exchange.answer else "")
         emission = Emission()
         if turn.steps or not cut.joined:
-            entry = history.interrupted(turn, scene.turn, said, spoken=scene.spoken)
-            emission.history(history.dump(entry), keep=self._means.settings.history_turns)
+            emission.history(entry.dump(), keep=self._means.settings.history_turns)
         await held.lease.emit(emission.answered(scene.turn).cursor(delivery.id))
 
     async def _written(self, session: Session, delivery: Delivery) -> str:

@@ -75,7 +75,7 @@ class Emission:
             text=text,
         )
         duration_ms = len(audio) // 2 * 1000 / sample_rate
-        self.operations += ("speech", head, tail, audio, segment, round(duration_ms, 3))
+        self.operations += ("speech", head, tail, audio, segment, round(duration_ms, 3), text or "", int(is_last))
         return self
 
     def journal(self, step: bytes) -> Self:

@@ -78,7 +78,7 @@ class Inbox:
                 "submit",
                 (
                     *(k.session, k.log, k.mail("agent"), k.ready("agent"), k.seen, k.deadlines),
-                    *(k.journal, k.history, k.speech, k.mail("tts")),
+                    *(k.journal, k.history, k.speech, k.mail("tts"), k.spoken),
                 ),
                 *self._head(),
                 message_id,
@@ -145,7 +145,7 @@ class Inbox:
     async def played(self, session_id: str, turn: int, segment: int, ms: int) -> None:
         """A client reports how much of a segment was heard."""
         k = self._keys.of(session_id)
-        reply = await self._calls.script("played", (k.session, k.speech), self._publish, "", turn, segment, ms)
+        reply = await self._calls.script("played", (k.session, k.spoken), self._publish, "", turn, segment, ms)
         accepted(reply)
 
     async def set_mode(self, session_id: str, mode: Mode, message_id: str | None = None) -> Accepted:

@@ -30,7 +30,16 @@ async def interrupt(
     """Runs the script; its reply. `head` begins the arguments of every script; `token` is the stt stage's."""
     reply: Sequence[Any] = await calls.script(
         "interrupt",
-        (keys.session, keys.log, keys.speech, keys.mail("tts"), keys.seen, keys.mail("agent"), keys.history),
+        (
+            keys.session,
+            keys.log,
+            keys.speech,
+            keys.mail("tts"),
+            keys.seen,
+            keys.mail("agent"),
+            keys.history,
+            keys.spoken,
+        ),
         *head,
         message_id,
         digest,

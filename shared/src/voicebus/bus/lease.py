@@ -77,7 +77,7 @@ class Lease:
         self._stage: Stage = stage
         self._emit_keys = (
             *(k.session, k.log, k.speech, k.mail(self._stage), k.mail("agent"), k.mail("tts")),
-            *(k.ready("agent"), k.ready("tts"), k.journal, k.history),
+            *(k.ready("agent"), k.ready("tts"), k.journal, k.history, k.spoken),
         )
         given_up = ProblemData(code=_FAILED[self._stage], message="It failed too often and was given up.")
         self._given_up = event_body(Error(session_id=self.session_id, data=given_up))
@@ -285,9 +285,8 @@ class Lease:
 
     async def cut(self, turn: int) -> Cut:
         """What became of a turn that was interrupted before its answer was complete."""
-        value = await self._calls.command("HGET", self._keys.session, f"cut:{turn % 8}")
-        number, _, cut = (value or b"").partition(b":")
-        return Cut.model_validate_json(cut) if number == b"%d" % turn else Cut(heard="")
+        raw = await self._calls.command("HGET", self._keys.session, f"cut:{turn}")
+        return Cut.model_validate_json(raw) if raw else Cut(heard="")
 
     async def approvals(self) -> dict[str, Approval]:
         """The active turn's tool calls that were asked about and are not settled, by their id. For the agent stage.
@@ -303,9 +302,12 @@ class Lease:
 
     async def said(self, turn: int) -> dict[int, str]:
         """Sentences by segment that were heard of the turn's abandoned responses."""
-        value = await self._calls.command("HGET", self._keys.session, "said")
-        number, _, said = (value or b"").partition(b":")
-        return dict(orjson.loads(said)) if number == b"%d" % turn else {}
+        sentences = [orjson.loads(raw) for raw in await self._calls.command("LRANGE", self._keys.spoken, 0, -1)]
+        return {
+            sentence["segment"]: sentence["text"]
+            for sentence in sentences
+            if sentence["turn"] == str(turn) and sentence.get("said")
+        }
 
     async def _script(self, name: ScriptName, keys: Sequence[str], *args: Arg) -> Any:
         return await self._calls.script(name, keys, self._publish, "", *args)

@@ -33,9 +33,10 @@ SESSION_FIELDS = tuple(
     "sid owner members agent mode status context created_ms ttl_ms turn active_turn approvals epoch seq n".split()  # noqa: SIM905 - shorter
 )
 
-
+# What some scripts share, put in front of them.
 _INCLUDES: dict[str, tuple[str, ...]] = {
     "emit": ("playback.lua",),
+    "played": ("playback.lua",),
     "interrupt": ("playback.lua", "cut.lua"),
     "submit": ("playback.lua", "cut.lua"),
 }

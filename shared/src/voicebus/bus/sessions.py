@@ -125,7 +125,7 @@ class Sessions:
             *(k.session, k.log, k.deadlines),
             *(k.ready(stage) for stage in STAGES),
             *(k.mail(stage) for stage in STAGES),
-            *(k.speech, k.journal, k.history, k.seen),
+            *(k.speech, k.journal, k.history, k.seen, k.spoken),
         )
         reply = await self._calls.script(
             "close",

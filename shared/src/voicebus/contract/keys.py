@@ -36,6 +36,11 @@ class SessionKeys:
         return f"{self.session}:speech"
 
     @cached_property
+    def spoken(self) -> str:
+        """List: the sentences of the turns that may still be heard."""
+        return f"{self.session}:spoken"
+
+    @cached_property
     def journal(self) -> str:
         """List: finished steps of the turn in progress."""
         return f"{self.session}:journal"
@@ -76,7 +81,7 @@ class SessionKeys:
     def all(self) -> tuple[str, ...]:
         """Every key that is the session's alone."""
         mails = tuple(self.mail(stage) for stage in STAGES)
-        return (self.session, self.log, self.speech, self.journal, self.history, self.seen, *mails)
+        return (self.session, self.log, self.speech, self.spoken, self.journal, self.history, self.seen, *mails)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Sessions as REST shows them."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
@@ -53,16 +53,6 @@ class HistoryMessage(Frozen):
     turn: int
 
 
-class HistoryEntry(Frozen):
-    """One turn of the conversation, as the agent leaves it in the history."""
-
-    turn: int
-    user: str
-    assistant: str  # what was heard, if the turn was interrupted
-    interrupted: bool = False
-    messages: list[JsonValue] = Field(default_factory=list)  # as the agent's model library writes them
-
-
 class Cut(Frozen):
     """What became of a turn that was interrupted."""
 
@@ -70,27 +60,26 @@ class Cut(Frozen):
     joined: bool = False  # nothing was, and what the user said is part of a later turn
 
 
-class HistoryCut(Cut):
-    """Stands in the history behind a turn whose answer was complete when its playback was interrupted."""
+class HistoryEntry(Frozen):
+    """One turn of the conversation, as the agent leaves it in the history."""
 
-    cut: int  # the turn
+    turn: int
+    user: str
+    assistant: str  # what was written, or heard if `interrupted`
+    interrupted: bool = False  # before the answer was complete
+    messages: list[JsonValue] = Field(default_factory=list)  # as the agent's model library writes them
+    cut: Cut | None = None  # of an answer that was to be spoken; the bus adds it to one that was complete
 
-    @classmethod
-    def of(cls, raw: bytes) -> Self | None:
-        """The correction in these bytes, None if they are another entry of the history."""
-        return cls.model_validate_json(raw) if raw.startswith(b'{"cut":') else None
+    def dump(self) -> bytes:
+        """As it is kept: an object that begins with its turn."""
+        return self.model_dump_json(exclude_none=True).encode()
 
 
 def conversation_of(raws: Sequence[bytes]) -> list[HistoryEntry]:
     """The turns of a history as they were heard, oldest first; without those that are part of a later one."""
-    cuts = {cut.cut: cut for raw in raws if (cut := HistoryCut.of(raw))}
-    entries = [HistoryEntry.model_validate_json(raw) for raw in raws if not HistoryCut.of(raw)]
-    return [_as_heard(entry, cuts.get(entry.turn)) for entry in entries if not _is_joined(cuts.get(entry.turn))]
+    entries = [HistoryEntry.model_validate_json(raw) for raw in raws]
+    return [_as_heard(entry) for entry in entries if not (entry.cut and entry.cut.joined)]
 
 
-def _is_joined(cut: HistoryCut | None) -> bool:
-    return cut is not None and cut.joined
-
-
-def _as_heard(entry: HistoryEntry, cut: HistoryCut | None) -> HistoryEntry:
-    return entry.model_copy(update={"assistant": cut.heard, "interrupted": True}) if cut else entry
+def _as_heard(entry: HistoryEntry) -> HistoryEntry:
+    return entry.model_copy(update={"assistant": entry.cut.heard, "interrupted": True}) if entry.cut else entry

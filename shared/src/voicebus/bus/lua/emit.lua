@@ -1,13 +1,13 @@
 -- A worker's write: applied once, in order, by the stage's owner only, and not for a cancelled turn.
 -- KEYS: 1 session, 2 log, 3 speech, 4 own mailbox, 5 mail:agent, 6 mail:tts, 7 ready:agent, 8 ready:tts, 9 journal,
---       10 history
+--       10 history, 11 spoken
 -- ARGV: 3 log_max, 4 stage, 5 token, 6 number, 7 turn (0: of no turn), 8 response id ('' none), then operations:
 --       event BODY · ephemeral BODY · begin · restart BODY · open STT ('' none) USER MAIL · sentence MAIL
---       · speech HEAD TAIL AUDIO SEGMENT MS · journal STEP · history ENTRY KEEP · answered TURN · cursor ID · note TEXT
---       · ask TOOL_CALL_ID PATIENCE_MS REQUEST · settle TOOL_CALL_ID
+--       · speech HEAD TAIL AUDIO SEGMENT MS TEXT ('' as before) IS_LAST (1 or 0) · journal STEP · history ENTRY KEEP
+--       · answered TURN · cursor ID · note TEXT · ask TOOL_CALL_ID PATIENCE_MS REQUEST · settle TOOL_CALL_ID
 -- Replies: {'ok', seq, 1 if mail waits behind the cursor, else 0} | {'repeated', seq, 1}
 --          | {'gap', last number} | {'stale'} | {'cancelled'}
-local log, speech, mailbox = KEYS[2], KEYS[3], KEYS[4]
+local log, speech, mailbox, spoken = KEYS[2], KEYS[3], KEYS[4], KEYS[11]
 local stage, token, this, turn, response = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local SPEECH_KEPT_MS, SPEECH_KEPT = 60000, 4096
 
@@ -23,36 +23,36 @@ local function begin_response()
   set('response', response, 'response_from', number('seq') + 1)
 end
 
--- Sentences of the response that was cut that were heard to their end are remembered: they are not spoken again.
-local function note_said(cut)
-  local said, turns, left = said_before(turn), playbacks(), 0
+-- Takes back the speech of the response that was cut. Its sentences that were heard to their end are noted: they are
+-- not spoken again.
+local function take_back(cut)
+  local turns, taken, left = playbacks(), {}, 0
   local played = played_of(turn, turns, clock())
-  for _, sentence in ipairs(sentences_of(speech, turn)) do
-    played = played - sentence.ms
-    if sentence.response ~= cut then
-      left = left + sentence.ms
-    elseif sentence.whole and played >= 0 then
-      said[#said + 1] = { sentence.segment, sentence.text }
+  for _, sentence in ipairs(sentences_of(spoken, turn)) do
+    if not sentence.said then
+      played = played - sentence.ms
+      if sentence.response ~= cut then
+        left = left + sentence.ms
+      else
+        taken[#taken + 1] = sentence
+        sentence.said = sentence.whole and played >= 0
+        redis.call('LSET', spoken, sentence.index, cjson.encode(sentence))
+      end
     end
   end
-  if #said > 0 then set('said', turn .. ':' .. cjson.encode(said)) end
-  for i = #turns, 1, -1 do
-    if turns[i].turn == turn then turns[i].ms = left end
-    if turns[i].ms == 0 then table.remove(turns, i) end
-  end
+  unspeak(speech, taken)
+  local playback = playback_of(turn, turns)
+  if playback then playback.ms = left end
   keep_playbacks(turns)
-  if get('played_turn') == turn then
-    set('played_ms', math.min(number('played_ms'), left), 'played_segment', 0, 'played_before', 0, 'played_from', '-')
-  end
+  if get('played_turn') == turn then set('played_ms', math.min(number('played_ms'), left)) end
 end
 
 local function abandon_response(body)
   local cut = get('response')
   append(log, body)
   if cut then
-    note_said(cut)
+    take_back(cut)
     withdraw(KEYS[6], turn, cut)
-    withdraw(speech, turn, cut)
     note('abandoned', cut, 64)
   end
   redis.call('HDEL', session, 'response', 'response_from')
@@ -90,7 +90,24 @@ local function extend_playback(time, ms)
   return last.from + last.ms
 end
 
-local function speak(head, tail, audio, segment, ms)
+-- Notes what was added to the last sentence, or the next one; those of turns that nobody hears any more go.
+local function note_spoken(n, segment, ms, text, whole)
+  local newest = redis.call('LINDEX', spoken, -1)
+  local last = newest and cjson.decode(newest)
+  if last and last.turn == turn and last.response == response and last.segment == segment then
+    last.ms, last.text, last.whole, last.last = last.ms + ms, text ~= '' and text or last.text, whole, n
+    redis.call('LSET', spoken, -1, cjson.encode(last))
+    return
+  end
+  local sentence = { turn = turn, response = response, segment = segment, ms = ms, text = text, whole = whole }
+  sentence.first, sentence.last = n, n
+  redis.call('RPUSH', spoken, cjson.encode(sentence))
+  redis.call('LTRIM', spoken, -SPEECH_KEPT, -1)
+  local turns = playbacks()
+  while not playback_of(cjson.decode(redis.call('LINDEX', spoken, 0)).turn, turns) do redis.call('LPOP', spoken) end
+end
+
+local function speak(head, tail, audio, segment, ms, text, is_last)
   local time, n, seq = clock(), redis.call('HINCRBY', session, 'n', 1), get('seq')
   if n % 8 == 0 then trim_speech(time) end
   if redis.call('EXISTS', speech) == 0 then set('speech_gone', n - 1) end
@@ -98,6 +115,7 @@ local function speak(head, tail, audio, segment, ms)
   redis.call('XADD', speech, n .. '-0', 's', seq, 't', turn, 'r', response, 'g', segment, 'ms', ms, 'at', time,
     'h', header, 'a', audio)
   local left_ms = extend_playback(time, tonumber(ms)) - time
+  note_spoken(n, tonumber(segment), tonumber(ms), text, is_last == '1')
   redis.call('PEXPIRE', speech, math.ceil(left_ms) + SPEECH_KEPT_MS)
   publish(session .. ':live', 's|' .. epoch() .. '|' .. seq .. '|' .. n .. '|' .. #header .. '|' .. header .. audio)
 end
@@ -105,7 +123,7 @@ end
 local function answered(finished)
   set('answered', finished, 'active_turn', '')
   redis.call('DEL', KEYS[9])
-  redis.call('HDEL', session, 'response', 'response_from', 'approvals')
+  redis.call('HDEL', session, 'response', 'response_from', 'approvals', 'cut:' .. finished)
 end
 
 -- The request stays text: read as a table and written again, it would lose digits and empty lists.
@@ -136,7 +154,7 @@ while i <= #ARGV do
   if op == 'event' then
     append(log, arg())
   elseif op == 'speech' then
-    speak(arg(), arg(), arg(), arg(), arg())
+    speak(arg(), arg(), arg(), arg(), arg(), arg(), arg())
   elseif op == 'ephemeral' then
     publish(session .. ':live', 'p|' .. epoch() .. '|' .. number('seq') .. '|{' .. arg())
   elseif op == 'cursor' then

@@ -1,5 +1,5 @@
 -- Cuts turns short: the one that is named, else all that are being answered, spoken or heard.
--- KEYS: 1 session, 2 log, 3 speech, 4 mail:tts, 5 seen, 6 mail:agent, 7 history
+-- KEYS: 1 session, 2 log, 3 speech, 4 mail:tts, 5 seen, 6 mail:agent, 7 history, 8 spoken
 -- ARGV: 3 log_max, 4 message id, 5 its digest, 6 turn ('' = as above), 7 played_ms ('' = an estimate),
 --       8 body of the event up to its data, 9 token of the stt stage that heard somebody speak ('' = a client's word)
 -- Replies: {'ok', seq, first turn, text} | {'nothing', seq, text} | {'repeated', seq, text} | {'conflict', seq} | {'stale'}
@@ -16,7 +16,9 @@ if known then
 end
 trim_log(KEYS[2], ARGV[3])
 
-local keys = { log = KEYS[2], speech = KEYS[3], tts = KEYS[4], agent = KEYS[6], history = KEYS[7] }
+local keys = {
+  log = KEYS[2], speech = KEYS[3], tts = KEYS[4], agent = KEYS[6], history = KEYS[7], spoken = KEYS[8],
+}
 local done = cut_short(keys, ARGV[6], tonumber(ARGV[7]), ARGV[8], token ~= '')
 local seq, text = done and done[1] or number('seq'), done and done[3] or ''
 if token ~= '' then

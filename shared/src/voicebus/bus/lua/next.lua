@@ -32,7 +32,7 @@ local function bury()
   if stage == 'agent' then
     set('answered', turn, 'active_turn', '')
     redis.call('DEL', KEYS[5])
-    redis.call('HDEL', session, 'response', 'response_from', 'approvals')
+    redis.call('HDEL', session, 'response', 'response_from', 'approvals', 'cut:' .. turn)
   end
   if stage ~= 'stt' then redis.call('HDEL', session, stage .. '.note') end
   move_cursor(stage, KEYS[3], id)

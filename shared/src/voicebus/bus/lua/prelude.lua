@@ -154,11 +154,11 @@ local function bring(stage, mailbox, ready, journal, history, ...)
   end
 end
 
--- Removes a turn's (or one response's) entries from a stream of sentences or speech.
-local function withdraw(stream, turn, response)
-  for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+')) do
+-- Removes a turn's (or one response's) sentences, which wait to be spoken.
+local function withdraw(mailbox, turn, response)
+  for _, entry in ipairs(redis.call('XRANGE', mailbox, '-', '+')) do
     if field(entry[2], 't') == turn and (not response or field(entry[2], 'r') == response) then
-      redis.call('XDEL', stream, entry[1])
+      redis.call('XDEL', mailbox, entry[1])
     end
   end
 end
