@@ -155,7 +155,7 @@ async def everywhere(bus: Bus, *command: Arg) -> list[Reply]:
     """What each server replies."""
     replies = []
     for server in bus.servers.all:
-        link = Link(bus.servers.pool(server))
+        link = Link(server.pool)
         replies += await link.exchange([pack(*command)])
         link.close()
     return replies

@@ -68,20 +68,17 @@ async def open_bus(settings: BusSettings) -> AsyncIterator[Bus]:
         log=Log(calls, keys, publish),
         publish=publish,
     )
-    try:
-        async with asyncio.TaskGroup() as owners:
-            running = [owners.create_task(loop) for loop in (servers.run(), calls.run(), subscriptions.run())]
-            try:
-                unusable = await _unusable(calls, keys)
-                if unusable is None:
-                    yield bus
-            finally:
-                for task in running:
-                    task.cancel()
-        if unusable is not None:
-            raise unusable
-    finally:
-        await servers.close()
+    async with asyncio.TaskGroup() as owners:
+        running = [owners.create_task(loop) for loop in (servers.run(), calls.run(), subscriptions.run())]
+        try:
+            unusable = await _unusable(calls, keys)
+            if unusable is None:
+                yield bus
+        finally:
+            for task in running:
+                task.cancel()
+    if unusable is not None:
+        raise unusable
 
 
 async def _unusable(calls: Calls, keys: Keys) -> VoicebusError | None:

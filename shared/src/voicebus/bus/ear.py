@@ -99,7 +99,7 @@ class Ear:
         self._cut.clear()
         self._head.lost(self._channels)
         try:
-            self._wire = await open_wire(self._servers.pool(self.server), self._hear, self._cut.set)
+            self._wire = await open_wire(self.server.pool, self._hear, self._cut.set)
         except WireLost as error:
             return str(error)
         self._asked.clear()

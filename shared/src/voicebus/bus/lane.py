@@ -68,7 +68,7 @@ class Lane:
         self.server = server
         self._servers = servers
         self._landed = landed
-        self._link = Link(servers.pool(server))
+        self._link = Link(server.pool)
         self._waiting: list[Call] = []
         self._flying: list[Call] = []
         self._some = asyncio.Event()
@@ -178,7 +178,7 @@ class Lane:
 
     async def _send_asking(self, server: Server, batch: list[Call]) -> None:
         """Sends calls to the server that their slot is being moved to; settles those that it answers."""
-        link = Link(self._servers.pool(server))
+        link = Link(server.pool)
         commands = [part for call in batch for part in (pack("ASKING"), call.command)]
         try:
             async with asyncio.timeout(_ASKED_S):

@@ -9,9 +9,9 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from weakref import WeakValueDictionary
 
 import redis.asyncio as redis
 import structlog
@@ -27,12 +27,16 @@ _BETWEEN_S = 0.05  # two questions
 _ASK_ALL = (pack("INFO", "server"), pack("INFO", "cluster"))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Server:
     """A Redis and how to connect to it; there is one object for each, made by `_server`."""
 
     name: str  # host:port, or the path of its socket
     url: str = field(repr=False)  # may hold a password
+    pool: redis.ConnectionPool = field(repr=False)  # opens connections; they belong to who opened them
+
+
+_known = WeakValueDictionary[tuple[str, str], Server]()
 
 
 class Servers:
@@ -44,7 +48,6 @@ class Servers:
         self._all = tuple(dict.fromkeys(owners))
         self._clustered = clustered
         self.sharded = sharded  # whether channels belong to slots, as keys do
-        self._pools: dict[Server, redis.ConnectionPool] = {}
         self._followers: list[Callable[[], None]] = []
         self._doubtful = asyncio.Event()
         self._suspects: dict[Server, bool] = {}  # and whether they answer
@@ -76,12 +79,6 @@ class Servers:
         names = (f"{stem}:{{{number}}}".encode() for number in itertools.count())
         return next(name for name in names if self.of_channel(name) == server)
 
-    def pool(self, server: Server) -> redis.ConnectionPool:
-        """Opens connections to the server."""
-        if server not in self._pools:
-            self._pools[server] = make_pool(server.url)
-        return self._pools[server]
-
     def named(self, name: str) -> Server:
         """The server of the cluster with this host and port."""
         host, _, port = name.rpartition(":")
@@ -105,17 +102,12 @@ class Servers:
             suspects, self._suspects = self._suspects, {}
             for server in self._to_ask(suspects):
                 try:
-                    owners = await _owners(self.pool(server), server, self._seeds[0], before=self._owners)
+                    owners = await _owners(server, self._seeds[0], before=self._owners)
                 except WireLost:
                     continue
                 self._believe(owners)
                 break
             await asyncio.sleep(_BETWEEN_S)
-
-    async def close(self) -> None:
-        """Gives the pools back. Their connections belong to who opened them."""
-        for pool in self._pools.values():
-            await pool.aclose()
 
     def _believe(self, owners: tuple[Server, ...]) -> None:
         if owners == self._owners:
@@ -159,24 +151,18 @@ async def find_servers(url: str, *, deadline_s: float) -> Servers:
 
 
 async def _ask(seed: Server, seeds: Sequence[Server]) -> Servers:
-    pool = make_pool(seed.url)
-    try:
-        told = b"".join(await _told(pool, _ASK_ALL))
-        if b"cluster_enabled:1" not in told:
-            return Servers([seed], [seed], clustered=False, sharded=False)
-        owners = await _owners(pool, seed, seed, before=())
-        version = int(told.partition(b"redis_version:")[2].partition(b".")[0])
-        return Servers(seeds, owners, clustered=True, sharded=version >= 7)
-    finally:
-        await pool.aclose()
+    told = b"".join(await _told(seed, _ASK_ALL))
+    if b"cluster_enabled:1" not in told:
+        return Servers([seed], [seed], clustered=False, sharded=False)
+    owners = await _owners(seed, seed, before=())
+    version = int(told.partition(b"redis_version:")[2].partition(b".")[0])
+    return Servers(seeds, owners, clustered=True, sharded=version >= 7)
 
 
-async def _owners(
-    pool: redis.ConnectionPool, asked: Server, like: Server, *, before: tuple[Server, ...]
-) -> tuple[Server, ...]:
+async def _owners(asked: Server, like: Server, *, before: tuple[Server, ...]) -> tuple[Server, ...]:
     """Who serves which slot, as this server sees it; where it sees nobody, the one before."""
     owners: list[Server | None] = list(before) or [None] * SLOTS
-    for first, last, (host, port, *_), *_ in (await _told(pool, [pack("CLUSTER", "SLOTS")]))[0]:
+    for first, last, (host, port, *_), *_ in (await _told(asked, [pack("CLUSTER", "SLOTS")]))[0]:
         # A server that doesn't know its own address means the one at which it was asked.
         name = host.decode() if host else asked.name.rpartition(":")[0]
         owners[first : last + 1] = [_sibling(like, name, port)] * (last + 1 - first)
@@ -186,13 +172,13 @@ async def _owners(
     return found
 
 
-async def _told(pool: redis.ConnectionPool, commands: Sequence[bytes]) -> list[Any]:
+async def _told(server: Server, commands: Sequence[bytes]) -> list[Any]:
     """The replies.
 
     Raises:
         WireLost: also if one of them is an error.
     """
-    link = Link(pool)
+    link = Link(server.pool)
     try:
         async with asyncio.timeout(_ASKED_S):
             replies = await link.exchange(commands)
@@ -223,6 +209,8 @@ def _sibling(like: Server, host: str, port: int) -> Server:
     return _server(name, urlunsplit(parts._replace(netloc=login + at + name)))
 
 
-@cache
 def _server(name: str, url: str) -> Server:
-    return Server(name, url)
+    server = _known.get((name, url))
+    if server is None:
+        server = _known[name, url] = Server(name, url, make_pool(url))
+    return server

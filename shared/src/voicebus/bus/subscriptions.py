@@ -82,10 +82,12 @@ class Subscriptions:
                 for name in listeners:
                     if (confirmed := self._confirmed.get(name.encode())) is not None:
                         await confirmed.wait()
-        except TimeoutError as error:
+        except BaseException as error:
             for name, listener in listeners.items():
                 await self.remove(name, listener)
-            raise BusUnavailable("Redis does not confirm the subscription.") from error
+            if isinstance(error, TimeoutError):
+                raise BusUnavailable("Redis does not confirm the subscription.") from error
+            raise
 
     async def remove(self, channel_name: str, listener: Listener) -> None:
         """Takes the listener off; the last one of a channel unsubscribes."""

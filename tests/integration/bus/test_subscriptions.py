@@ -1,0 +1,33 @@
+"""Listeners come and go."""
+
+import asyncio
+
+from voicebus.bus.bus import Bus
+
+
+class Ears:
+    """Notes what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+        self.some = asyncio.Event()
+
+    def message(self, payload: bytes) -> None:
+        self.heard.append(payload)
+        self.some.set()
+
+    def lost(self) -> None:
+        pass
+
+
+async def test_whoever_stops_waiting_for_a_subscription_hears_nothing_of_it(bus: Bus) -> None:
+    impatient, patient, channel = Ears(), Ears(), bus.keys.of("x").live
+    waiting = asyncio.create_task(bus.subscriptions.add({channel: impatient}))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    async with bus.subscriptions.listening(channel, patient), asyncio.timeout(10):
+        await bus.calls.command(bus.publish, channel, b"here")
+        await patient.some.wait()
+    assert (patient.heard, impatient.heard) == ([b"here"], [])
