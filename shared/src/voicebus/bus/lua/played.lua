@@ -1,4 +1,4 @@
--- Notes how much of a turn's speech was heard; the furthest report counts.
+-- Notes how much of a turn's speech was heard: up to the furthest report, and when the last one came.
 -- KEYS: 1 session, 2 spoken
 -- ARGV: 3 turn, 4 segment, 5 ms within the segment
 -- Replies: {'ok'} | {'gone'} | {'ended'}
