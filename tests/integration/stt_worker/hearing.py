@@ -2,6 +2,7 @@
 
 import io
 import wave
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from support.process_tree import pid
 from stt_worker.audio import Checkpoint
 from stt_worker.engines.engine import SttEngine
 from stt_worker.engines.pocketsphinx import PocketsphinxEngine
-from stt_worker.listen import Final, Heeded, Listener
+from stt_worker.listen import Final, Listener, SpeechEvent
 from stt_worker.utterance import Endpointing
 from stt_worker.vad import VadPool
 from voicebus.contract.audio import AudioSpec
@@ -19,6 +20,14 @@ ROOT = Path(__file__).parents[3]
 RECORDINGS = ROOT / "tests" / "data"
 QUESTION = ROOT / "stack" / "src" / "voicebus_stack" / "audio" / "question.wav"
 WAV = Checkpoint.at_start(AudioSpec(format="wav"))
+SPOKEN = {
+    "question": ["what time is it in new york"],
+    "tokyo-8khz": ["what time is it in tokyo"],
+    "good-morning-44khz-stereo": ["good morning"],
+    "good-morning-48khz-float": ["good morning"],
+    "two-requests": ["what time is it in paris", "please add twenty three and nineteen"],
+    "noise": [],
+}
 
 
 def recording(name: str) -> bytes:
@@ -37,23 +46,36 @@ def pieces(data: bytes, size: int) -> list[bytes]:
     return [data[i : i + size] for i in range(0, len(data), size)]
 
 
-async def heeded(engine: SttEngine, vads: VadPool, data: bytes, *, start: Checkpoint = WAV, size: int) -> list[Heeded]:
-    """All that is heard in these bytes, which come in chunks of this size."""
-    found: list[Heeded] = []
+async def speech_events(
+    engine: SttEngine,
+    vads: VadPool,
+    data: bytes,
+    *,
+    start: Checkpoint = WAV,
+    size: int,
+    then: Callable[[SpeechEvent], None] = lambda _: None,
+) -> list[SpeechEvent]:
+    """All that is heard in these bytes, which come in chunks of this size; `then` is told of each at once."""
+    found: list[SpeechEvent] = []
+
+    async def take(news: AsyncGenerator[SpeechEvent, None]) -> None:
+        async with aclosing(news):
+            async for heard in news:
+                found.append(heard)
+                then(heard)
+
     async with vads.take() as vad:
         listener = Listener(engine.open, vad, start, Endpointing())
         try:
             for piece in pieces(data, size):
-                async with aclosing(listener.feed(piece)) as news:
-                    found += [heeded async for heeded in news]
-            async with aclosing(listener.finish()) as news:
-                found += [heeded async for heeded in news]
+                await take(listener.feed(piece))
+            await take(listener.finish())
         finally:
             await listener.close()
     return found
 
 
-def finals(found: list[Heeded]) -> list[str]:
+def finals(found: list[SpeechEvent]) -> list[str]:
     return [heard.text for heard in found if isinstance(heard, Final)]
 
 

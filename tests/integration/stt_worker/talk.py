@@ -1,7 +1,7 @@
 """A session whose client is the test: it speaks into the microphone and hears what the worker makes of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -23,6 +23,9 @@ from voicebus.contract.events import Error, Event, Metric, Stt, User
 
 VADS = VadPool()
 FRAME_S = 0.02
+PCM = AudioSpec(format="pcm16")
+WAV = AudioSpec(format="wav")
+SILENCE = bytes(32_000)
 
 
 class Talk:
@@ -32,9 +35,9 @@ class Talk:
         self.bus = bus
         self.session_id = session_id
         self.heard: list[Event] = []
+        self.stream = ""
         self._news = asyncio.Event()
         self._offset = 0
-        self._stream = ""
 
     def message(self, payload: bytes) -> None:
         item = parse_live(payload)
@@ -45,10 +48,20 @@ class Talk:
     def lost(self) -> None:
         raise AssertionError("published messages were lost")
 
-    async def start(self, spec: AudioSpec | None = None) -> None:
-        """Opens a stream; WAV if nothing else is said."""
-        self._stream, self._offset = uuid4().hex, 0
-        await self.bus.inbox.audio_start(self.session_id, "c1", self._stream, spec or AudioSpec(format="wav"), 0)
+    async def ask(self, text: str) -> None:
+        """Submits a text. Nobody answers."""
+        await self.bus.inbox.submit(self.session_id, text, agent_type="personal")
+
+    async def speak(self, data: bytes, spec: AudioSpec = WAV, *, chunk: int = 640, stream: str = "") -> None:
+        """A whole stream, as fast as it goes."""
+        await self.start(spec, stream=stream)
+        await self.say(data, chunk=chunk)
+        await self.stop()
+
+    async def start(self, spec: AudioSpec = WAV, *, stream: str = "") -> None:
+        """Opens a stream, with a name of its own if nothing else is said."""
+        self.stream, self._offset = stream or uuid4().hex, 0
+        await self.bus.inbox.audio_start(self.session_id, "c1", self.stream, spec, 0)
 
     async def say(self, data: bytes, *, chunk: int = 640, real_time: bool = False) -> None:
         """Sends audio, `chunk` bytes at a time; in real time that is one chunk each 20 ms."""
@@ -57,11 +70,11 @@ class Talk:
         for i, piece in enumerate(pieces(data, chunk)):
             if real_time:
                 await asyncio.sleep(max(0.0, began + (i + 1) * FRAME_S - loop.time()))
-            self._offset = await self.bus.inbox.audio(self.session_id, "c1", self._stream, self._offset, piece)
+            self._offset = await self.bus.inbox.audio(self.session_id, "c1", self.stream, self._offset, piece)
 
     async def stop(self) -> None:
         """Ends the stream."""
-        await self.bus.inbox.audio_stop(self.session_id, "c1", self._stream)
+        await self.bus.inbox.audio_stop(self.session_id, "c1", self.stream)
 
     async def until(self, condition: Callable[[list[Event]], bool], *, timeout_s: float = 20.0) -> None:
         """Waits until what was heard so far meets the condition."""
@@ -71,9 +84,21 @@ class Talk:
                 await self._news.wait()
 
     async def until_said(self, *texts: str) -> None:
-        """Waits until the worker has understood so many texts, and these."""
-        await self.until(lambda heard: len([e for e in heard if isinstance(e, User)]) >= len(texts))
-        assert [event.data.content for event in self.heard if isinstance(event, User)] == list(texts)
+        """Waits until so many turns were opened, and with these texts."""
+        await self.until_turns(len(texts))
+        assert [event.data.content for event in self.users] == list(texts)
+
+    async def until_turns(self, count: int) -> None:
+        """Waits until so many turns were opened."""
+        await self.until(lambda _: len(self.users) >= count)
+
+    async def until_interrupted(self) -> None:
+        """Waits until a turn was cut."""
+        await self.until(lambda heard: any(event.type == "interrupted" for event in heard))
+
+    @property
+    def users(self) -> list[User]:
+        return [event for event in self.heard if isinstance(event, User)]
 
     @property
     def partials(self) -> list[Stt]:
@@ -100,39 +125,49 @@ class Talk:
         """The durable events behind the session's start."""
         return (await events_of(self.bus, self.session_id))[1:]
 
-    async def waiting(self) -> int:
+    async def message_ids(self) -> list[str]:
+        """The ids of all that interrupted, and of the client's messages."""
+        ids = await self.bus.calls.command("ZRANGE", self.bus.keys.of(self.session_id).seen, 0, -1)
+        return [message_id.decode() for message_id in ids]
+
+    async def mail_ids(self) -> list[str]:
         """Mail that the stt stage still holds."""
+        mailbox = self.bus.keys.of(self.session_id).mail("stt")
+        return [mail_id.decode() for mail_id, _ in await self.bus.calls.command("XRANGE", mailbox, "-", "+")]
+
+    async def waiting(self) -> int:
+        """How much mail the stt stage still holds."""
         return int(await self.bus.calls.command("XLEN", self.bus.keys.of(self.session_id).mail("stt")))
 
-    async def until_waiting(self, most: int, *, timeout_s: float = 10.0) -> int:
-        """Waits until no more mail than this waits; returns how much does."""
-        async with asyncio.timeout(timeout_s):
-            while (waiting := await self.waiting()) > most:  # noqa: ASYNC110 - Redis tells nobody
-                await asyncio.sleep(0.01)
-        return waiting
+    async def until_waiting(self, most: int, *, timeout_s: float = 10.0) -> None:
+        """Waits until no more mail than this waits."""
+
+        async def few() -> bool:
+            return await self.waiting() <= most
+
+        await _poll(few, timeout_s=timeout_s)
 
     async def lose_mail(self, number: int) -> None:
         """Takes a mail out of the stt stage's mailbox; 0 is the first one that waits."""
         mailbox = self.bus.keys.of(self.session_id).mail("stt")
-        entries = await self.bus.calls.command("XRANGE", mailbox, "-", "+")
-        await self.bus.calls.command("XDEL", mailbox, entries[number][0])
+        await self.bus.calls.command("XDEL", mailbox, (await self.mail_ids())[number])
 
     async def until_owned(self) -> None:
         """Waits until a worker owns the stage."""
-        session = self.bus.keys.of(self.session_id).session
-        async with asyncio.timeout(10):
-            while await self.bus.calls.command("HGET", session, "stt.state") != b"leased":  # noqa: ASYNC110 - as above
-                await asyncio.sleep(0.01)
+
+        async def leased() -> bool:
+            return (await self._fields("stt.state")) == [b"leased"]
+
+        await _poll(leased)
 
     async def until_tried(self, *, by: int) -> None:
         """Waits until the stage's first, second … owner has begun with the mail that waits."""
-        session = self.bus.keys.of(self.session_id).session
-        async with asyncio.timeout(10):
-            while True:
-                fields = await self.bus.calls.command("HMGET", session, "stt.leases", "stt.token", "stt.tried_by")
-                if int(fields[0] or 0) == by and fields[1] == fields[2]:
-                    return
-                await asyncio.sleep(0.01)
+
+        async def tried() -> bool:
+            leases, token, tried_by = await self._fields("stt.leases", "stt.token", "stt.tried_by")
+            return int(leases or 0) == by and token == tried_by
+
+        await _poll(tried)
 
     async def released(self) -> bool:
         """Whether no worker owns the stage and none is asked for."""
@@ -141,9 +176,13 @@ class Talk:
 
     async def until_released(self, *, timeout_s: float = 10.0) -> None:
         """Waits until the stage was given back."""
-        async with asyncio.timeout(timeout_s):
-            while not await self.released():  # noqa: ASYNC110 - Redis tells nobody
-                await asyncio.sleep(0.01)
+        await _poll(self.released, timeout_s=timeout_s)
+
+    async def _fields(self, *names: str) -> list[bytes | None]:
+        fields: list[bytes | None] = await self.bus.calls.command(
+            "HMGET", self.bus.keys.of(self.session_id).session, *names
+        )
+        return fields
 
     async def agent_mail(self) -> list[Delivery]:
         """What the agent was asked, in order; takes it."""
@@ -151,6 +190,13 @@ class Talk:
         assert lease is not None
         delivery = await lease.next()
         return [delivery] if delivery else []
+
+
+async def _poll(condition: Callable[[], Awaitable[bool]], *, timeout_s: float = 10.0) -> None:
+    """For what Redis tells nobody."""
+    async with asyncio.timeout(timeout_s):
+        while not await condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from integration.stt_worker.hearing import pieces, speech
+from integration.stt_worker.hearing import SPOKEN, pieces, speech
 
 from stt_worker.engines.choice import EngineName, make_engine
 from stt_worker.engines.engine import SttEngine, Transcript
 
 PIECE = 6_144
-QUESTION = "what time is it in new york"
+(QUESTION,) = SPOKEN["question"]
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # the engine loads its models once

@@ -10,7 +10,7 @@ from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 
 import pytest
-from integration.stt_worker.hearing import pieces, server, speech
+from integration.stt_worker.hearing import SPOKEN, pieces, server, speech
 from support.process_tree import alive, children, until
 
 from stt_worker.engines.engine import EngineError, RecognitionError
@@ -18,7 +18,7 @@ from stt_worker.engines.forkserver import CPU_MAX_S
 from stt_worker.engines.pocketsphinx import PocketsphinxEngine
 from voicebus.chassis.forks import ForkServer
 
-QUESTION = "what time is it in new york"
+(QUESTION,) = SPOKEN["question"]
 
 
 @pytest.fixture
@@ -148,7 +148,8 @@ from stt_worker.engines.pocketsphinx import PocketsphinxEngine
 
 async def main():
     async with PocketsphinxEngine(decoders=2) as engine:
-        for decoding in [await engine.open(), await engine.open()]:
+        decodings = [await engine.open(), await engine.open()]
+        for decoding in decodings:
             await decoding.feed(bytes(6_144))
         print(engine._server._process.pid, flush=True)
         await asyncio.sleep(60)

@@ -3,34 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from types import TracebackType
-from typing import Final, Self
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from integration.stt_worker.hearing import recording, speech
-from integration.stt_worker.talk import talk, working
+from integration.stt_worker.hearing import SPOKEN, recording, speech
+from integration.stt_worker.scripted import Fault, ScriptedEngine
+from integration.stt_worker.talk import PCM, SILENCE, talk, working
 
-from stt_worker.engines.engine import Decoding, RecognitionError
 from stt_worker.engines.instant import InstantEngine
 from stt_worker.engines.pocketsphinx import PocketsphinxEngine
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.settings import BusSettings
-from voicebus.contract.audio import AudioSpec
 from voicebus.contract.events import Event, Metric, Stt, User
 from voicebus.contract.mail import UserTurn
 
-QUESTION = "what time is it in new york"
-PCM = AudioSpec(format="pcm16")
-SILENCE = bytes(32_000)
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def engine() -> AsyncIterator[PocketsphinxEngine]:
-    async with PocketsphinxEngine(decoders=2) as opened:
-        yield opened
-
+(QUESTION,) = SPOKEN["question"]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # the engine loads its models once
 
@@ -72,9 +60,7 @@ async def test_a_question_in_real_time_gives_partials_and_opens_a_turn(bus: Bus,
 
 async def test_a_question_as_fast_as_it_goes(bus: Bus, engine: PocketsphinxEngine) -> None:
     async with working(bus, engine), talk(bus) as client:
-        await client.start()
-        await client.say(recording("question"), chunk=65_536)
-        await client.stop()
+        await client.speak(recording("question"), chunk=65_536)
         await client.until_said(QUESTION)
         assert len({partial.data.text for partial in client.partials}) >= 2
         await client.until_released()
@@ -95,17 +81,13 @@ async def test_two_sessions_that_speak_at_once_are_both_understood(bus: Bus, eng
 
 async def test_an_utterance_opens_a_turn_with_what_is_not_answered_yet(bus: Bus, engine: PocketsphinxEngine) -> None:
     async with working(bus, engine), talk(bus) as client:
-        await client.start()
-        await client.say(recording("two-requests"), chunk=4_096)
-        await client.stop()
-        first, second = "what time is it in paris", "please add twenty three and nineteen"
+        await client.speak(recording("two-requests"), chunk=4_096)
+        first, second = SPOKEN["two-requests"]
         await client.until_said(first, f"{first} {second}")
         assert [final.data.text for final in client.finals] == [first, second]
         assert [event.turn for event in await client.log()] == [1, 1, 1, 2, 2]
-        await client.start()
-        await client.say(recording("good-morning-44khz-stereo"), chunk=4_096)
-        await client.stop()
-        await client.until(lambda heard: len([e for e in heard if isinstance(e, User)]) == 3)
+        await client.speak(recording("good-morning-44khz-stereo"), chunk=4_096)
+        await client.until_turns(3)
         assert client.finals[-1].data.text == "good morning"
 
 
@@ -142,10 +124,8 @@ async def undisturbed(redis_url: str, engine: PocketsphinxEngine) -> list[tuple[
     """The log of `two-requests`, transcribed by one worker from its start to its end."""
     settings = BusSettings(redis_url=redis_url, prefix=f"t{uuid4().hex[:8]}", partitions=4)
     async with open_bus(settings) as bus, working(bus, engine), talk(bus) as client:
-        await client.start()
-        await client.say(recording("two-requests"))
-        await client.stop()
-        await client.until(lambda heard: len([e for e in heard if isinstance(e, User)]) == 2)
+        await client.speak(recording("two-requests"))
+        await client.until_turns(2)
         return [(kind, _without_id(content)) for kind, content in contents(await client.log())]
 
 
@@ -185,10 +165,8 @@ async def test_what_lies_behind_a_final_in_the_same_mail_is_not_lost_with_the_wo
     bus_settings: BusSettings,
 ) -> None:
     async with open_bus(replace(bus_settings, lease_ms=300)) as bus, talk(bus) as client:
-        await client.start()
-        await client.say(recording("two-requests"), chunk=200_000)
-        await client.stop()
-        dying = await working(bus, Halting(at=2)).__aenter__()
+        await client.speak(recording("two-requests"), chunk=200_000)
+        dying = await working(bus, ScriptedEngine("hello", Fault.STUCK)).__aenter__()
         await client.until_said("hello")
         await dying.crash()
         async with working(bus, InstantEngine("hello")):
@@ -199,11 +177,11 @@ async def test_what_lies_behind_a_final_in_the_same_mail_is_not_lost_with_the_wo
 
 async def test_a_worker_that_cant_end_an_utterance_in_time_hands_it_over_all_the_same(bus: Bus) -> None:
     async with talk(bus) as client:
-        engine = Halting(at=1)
+        engine = ScriptedEngine(Fault.STUCK)
         draining = await working(bus, engine, drain_s=0.1).__aenter__()
         await client.start()
         await client.say(recording("question"))
-        await engine.halted.wait()
+        await engine.stuck.wait()
         await draining.drain()
         async with asyncio.timeout(bus.settings.lease_ms / 1000 / 2), working(bus, InstantEngine("hello")):
             await client.until_said("hello")
@@ -239,198 +217,9 @@ async def test_a_draining_worker_ends_the_utterance_and_hands_the_next_one_over(
             await client.until_said(QUESTION, f"{QUESTION} the next one")
 
 
-@pytest.mark.parametrize(
-    ("spec", "data", "code"),
-    [
-        (AudioSpec(format="opus"), b"OggS", "audio_unsupported"),
-        (AudioSpec(format="wav"), b"this is no WAV file at all", "audio_invalid"),
-    ],
-)
-async def test_a_stream_that_cant_be_decoded_is_refused_once_and_the_next_one_is_not(
-    bus: Bus, engine: PocketsphinxEngine, spec: AudioSpec, data: bytes, code: str
-) -> None:
-    async with working(bus, engine), talk(bus) as client, talk(bus) as neighbour:
-        await neighbour.start()
-        await client.start(spec)
-        for _ in range(5):
-            await client.say(data)
-        await client.stop()
-        await client.start()
-        await client.say(recording("question"))
-        await neighbour.say(recording("question"))
-        await client.until_said(QUESTION)
-        await neighbour.until_said(QUESTION)
-        assert client.errors == [code]
-        assert [event.type for event in await client.log()] == ["error", "stt", "user"]
-        assert neighbour.errors == []
-
-
-async def test_behind_a_hole_the_stream_goes_on(bus: Bus) -> None:
-    async with talk(bus) as client:
-        await client.start(PCM)
-        await client.say(speech(), chunk=9_999)
-        await client.lose_mail(4)
-        async with working(bus, InstantEngine("hello")):
-            await client.stop()
-            await client.until_said("hello", "hello hello")
-            await client.until_released()
-        assert client.errors == []
-        assert client.finals[1].data.start_ms == pytest.approx(4 * 9_999 / 32, abs=120)
-
-
-async def test_a_stream_whose_beginning_is_lost_is_refused(bus: Bus) -> None:
-    async with talk(bus) as client:
-        await client.start(PCM)
-        await client.say(speech(), chunk=9_999)
-        await client.lose_mail(0)
-        await client.stop()
-        async with working(bus, InstantEngine("hello")):
-            await client.until(lambda _: bool(client.errors))
-            await client.start(PCM)
-            await client.say(speech(), chunk=9_999)
-            await client.stop()
-            await client.until_said("hello")
-        assert client.errors == ["audio_invalid"]
-
-
-class Halting:
-    """Understands "hello" in each utterance, but never begins number `at`."""
-
-    name: Final = "halting"
-    load: Final = 0.0
-
-    def __init__(self, *, at: int) -> None:
-        self._at = at
-        self._opened = 0
-        self.halted = asyncio.Event()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        return None
-
-    async def open(self) -> Decoding:
-        self._opened += 1
-        if self._opened == self._at:
-            self.halted.set()
-            await asyncio.Event().wait()
-        return await InstantEngine("hello").open()
-
-
-class Failing:
-    """Understands like another engine, but loses the first utterances."""
-
-    name: Final = "failing"
-    load: Final = 0.0
-
-    def __init__(self, failures: int) -> None:
-        self._failures = failures
-        self.opened = 0
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        return None
-
-    async def open(self) -> Decoding:
-        self.opened += 1
-        if self.opened <= self._failures:
-            raise RecognitionError("lost")
-        return await InstantEngine("hello").open()
-
-
-async def test_a_lost_utterance_is_decoded_again(bus: Bus) -> None:
-    engine = Failing(2)
-    async with working(bus, engine), talk(bus) as client:
-        await client.start()
-        await client.say(recording("two-requests"))
-        await client.stop()
-        await client.until_said("hello", "hello hello")
-        assert client.errors == []
-        assert engine.opened == 4
-
-
-class Speechless:
-    """Understands "hello" in the first utterance, and nothing in the others."""
-
-    name: Final = "speechless"
-    load: Final = 0.0
-
-    def __init__(self) -> None:
-        self._texts = iter(["hello"])
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        return None
-
-    async def open(self) -> Decoding:
-        return await InstantEngine(next(self._texts, "")).open()
-
-
-async def test_a_question_that_a_cough_interrupted_is_asked_again(bus: Bus) -> None:
-    async with working(bus, Speechless()), talk(bus) as client:
-        await client.start()
-        await client.say(recording("two-requests"))
-        await client.stop()
-        await client.until_said("hello", "hello")
-        await client.until_released()
-        log = await client.log()
-        assert [(event.type, event.turn) for event in log] == [
-            *(("stt", 1), ("user", 1), ("interrupted", 1), ("user", 2)),
-        ]
-        first, second = (event.data.id for event in log if isinstance(event, User))
-        assert first != second
-
-
-async def test_a_question_whose_interruption_was_buried_is_asked_again(bus_settings: BusSettings) -> None:
-    settings = replace(bus_settings, lease_ms=200, attempts_max=1)
-    async with open_bus(settings) as bus, talk(bus) as client:
-        await bus.inbox.submit(client.session_id, "what time is it", agent_type="personal")
-        await client.start(PCM)
-        await client.say(speech()[:40_000])
-        for number in (1, 2):  # the first one finds the stream's start in the mailbox, the second one the audio
-            dying = await working(bus, InstantEngine("never heard")).__aenter__()
-            await client.until_tried(by=number)
-            await client.until(lambda heard: any(event.type == "interrupted" for event in heard))
-            await dying.crash()
-        await client.stop()
-        async with working(bus, InstantEngine("never heard")):
-            await client.until_said("what time is it", "what time is it")
-            await client.until_released()
-
-
-async def test_an_utterance_that_is_lost_again_and_again_is_given_up_and_the_next_one_understood(bus: Bus) -> None:
-    engine = Failing(3)
-    async with working(bus, engine), talk(bus) as client:
-        await client.start()
-        await client.say(recording("two-requests"))
-        await client.stop()
-        await client.until_said("hello")
-        assert [event.type for event in await client.log()] == ["error", "stt", "user"]
-        assert client.errors == ["stt_failed"]
-        (final,) = client.finals
-        assert final.data.start_ms is not None
-        assert final.data.start_ms > 2_500
-        await client.until_released()
-        assert await client.waiting() == 0
-
-
 async def test_a_stream_without_speech_leaves_nothing(bus: Bus) -> None:
     async with working(bus, InstantEngine("hello")), talk(bus) as client:
-        await client.start()
-        await client.stop()
-        await client.start()
-        await client.say(recording("noise"))
-        await client.stop()
+        await client.speak(b"")
+        await client.speak(recording("noise"))
         await client.until_released()
         assert (await client.log(), await client.waiting()) == ([], 0)

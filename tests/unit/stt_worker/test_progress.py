@@ -35,8 +35,8 @@ def test_the_arrival_of_a_byte_is_that_of_the_mail_that_holds_it() -> None:
 def test_progress_survives_as_a_note() -> None:
     encoding = Encoding(sample_type="f32", rate=48_000, channels=2, start=58)
     for progress in (
-        Progress(stream="s", checkpoint=Checkpoint(offset=58, encoding=encoding, carry=b"\xff\0")),
-        Progress(stream="s", refused=True),
+        Progress(stream="s", start_id="3-0", checkpoint=Checkpoint(offset=58, encoding=encoding, carry=b"\xff\0")),
+        Progress(stream="s", start_id="3-0", refused=True),
     ):
         note = moved(Emission(), progress, "7-0").operations[1]
         assert isinstance(note, str)
@@ -48,9 +48,18 @@ def test_without_a_stream_no_note_is_left_and_the_cursor_moves_all_the_same() ->
 
 
 def test_the_same_speech_opens_a_turn_with_the_same_id() -> None:
-    def opened(session: str, stream: str, speech_end: int) -> object:
+    def opened(session: str, stream: str, start_id: str, speech_end: int) -> object:
         final = Final("hello", 1.0, 0, 100, speech_end, Checkpoint())
-        return Reporter(session, "personal").final(stream, final, before="", final_ms=None).operations[3]
+        progress = Progress(stream=stream, start_id=start_id, checkpoint=Checkpoint(offset=speech_end))
+        return Reporter(session, "personal").final(progress, final, before="", final_ms=None).operations[3]
 
-    assert opened("a", "s", 9) == opened("a", "s", 9)
-    assert len({opened("a", "s", 9), opened("b", "s", 9), opened("a", "t", 9), opened("a", "s", 8)}) == 4
+    speech = ("a", "s", "1-0", 9)
+    assert opened(*speech) == opened(*speech)
+    others = [("b", "s", "1-0", 9), ("a", "t", "1-0", 9), ("a", "s", "2-0", 9), ("a", "s", "1-0", 8)]
+    assert len({opened(*speech), *(opened(*other) for other in others)}) == 5
+
+
+def test_the_stream_keeps_its_start_wherever_it_stands() -> None:
+    progress = Progress(stream="s", start_id="3-0")
+    assert progress.at(Checkpoint(offset=9)) == Progress(stream="s", start_id="3-0", checkpoint=Checkpoint(offset=9))
+    assert progress.at(Checkpoint(offset=9)).refuse() == Progress(stream="s", start_id="3-0", refused=True)

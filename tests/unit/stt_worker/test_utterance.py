@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stt_worker.audio import FRAME, RATE
-from stt_worker.utterance import Action, Decode, Ended, Endpointing, Heard, Quiet, Settle, Started, Stretch
+from stt_worker.utterance import Action, Decode, Ended, Endpointer, Endpointing, Heard, Quiet, Settle, Started
 
 QUICK = Endpointing(
     endpoint_silence_s=0.2, settle_silence_s=0.08, pre_roll_s=0.1, longest_s=0.8, checkpoint_silence_s=0.3
@@ -31,15 +31,15 @@ def hear(course: list[float], endpointing: Endpointing, *, start: int = 0) -> li
     """All actions from this frame on, each with the frame at which its stretch began, and the end of the stream."""
     found: list[tuple[int, Action]] = []
     begins = at = start
-    stretch = Stretch(endpointing)
+    endpointer = Endpointer(endpointing)
     while at < len(course):
-        actions = stretch.push(frame(at), course[at])
+        actions = endpointer.push(frame(at), course[at])
         at += 1
         found += [(begins, action) for action in actions]
         if actions and isinstance(last := actions[-1], Ended | Quiet):
             begins = at = begins + last.cut // FRAME
-            stretch = Stretch(endpointing)
-    return found + [(begins, action) for action in stretch.finish()]
+            endpointer = Endpointer(endpointing)
+    return found + [(begins, action) for action in endpointer.finish()]
 
 
 def cuts(found: list[tuple[int, Action]]) -> list[int]:
@@ -177,7 +177,7 @@ def test_in_silence_the_cut_point_follows_with_the_pre_roll_behind_it() -> None:
 
 
 def test_the_end_of_the_stream_ends_what_is_open_at_once() -> None:
-    stretch = Stretch(Endpointing())
+    endpointer = Endpointer(Endpointing())
     for i in range(10):
-        stretch.push(frame(i), SPEECH)
-    assert stretch.finish(b"\1\0" * 100) == [Decode(b"\1\0" * 100), Ended(10 * FRAME + 100, 10 * FRAME + 100)]
+        endpointer.push(frame(i), SPEECH)
+    assert endpointer.finish(b"\1\0" * 100) == [Decode(b"\1\0" * 100), Ended(10 * FRAME + 100, 10 * FRAME + 100)]

@@ -10,7 +10,7 @@ import numpy as np
 
 from stt_worker.audio import FRAME, RATE, Checkpoint, Encoding, Resampler, Samples, pcm16
 from stt_worker.source import Source
-from stt_worker.utterance import Action, Ended, Endpointing, Quiet, Stretch
+from stt_worker.utterance import Action, Ended, Endpointer, Endpointing, Quiet
 from stt_worker.vad import Vad
 from stt_worker.wav import WavHeader
 
@@ -29,7 +29,7 @@ class Passage:
         self._vad = vad
         self._resampler = Resampler(encoding.rate)
         self._rest: Samples = np.empty(0, np.float32)
-        self._stretch = Stretch(endpointing)
+        self._endpointer = Endpointer(endpointing)
 
     def push(self, data: bytes) -> Iterator[Action]:
         """Whole frames of the source. Nothing may follow `Ended` or `Quiet`."""
@@ -41,7 +41,7 @@ class Passage:
 
     def finish(self) -> list[Action]:
         """Ends with what is left after `flush`: less than a frame."""
-        return self._stretch.finish(pcm16(self._rest))
+        return self._endpointer.finish(pcm16(self._rest))
 
     def offset(self, sample: int) -> int:
         """The byte of the stream at which this sample lies."""
@@ -56,7 +56,7 @@ class Passage:
         while len(self._rest) >= FRAME:
             frame, self._rest = self._rest[:FRAME].copy(), self._rest[FRAME:]
             self.samples += FRAME
-            yield from self._stretch.push(pcm16(frame), self._vad.probability(frame))
+            yield from self._endpointer.push(pcm16(frame), self._vad.probability(frame))
 
 
 class Ear:

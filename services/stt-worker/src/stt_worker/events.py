@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 from stt_worker.listen import Final, Partial
 from stt_worker.progress import Progress
@@ -24,7 +25,7 @@ class Reporter:
         data = SttData(text=partial.text, is_final=False, start_ms=partial.start_ms, end_ms=partial.end_ms)
         return Emission().ephemeral(Stt(session_id=self.session_id, agent_type=self.agent_type, data=data))
 
-    def final(self, stream: str, final: Final, *, before: str, final_ms: float | None) -> Emission:
+    def final(self, progress: Progress, final: Final, *, before: str, final_ms: float | None) -> Emission:
         """The transcript, and the turn that it opens: with what was said `before`, if that goes on here."""
         common = {"session_id": self.session_id, "agent_type": self.agent_type}
         stt = SttData(
@@ -35,18 +36,18 @@ class Reporter:
             end_ms=final.end_ms,
         )
         content = f"{before} {final.text}" if before else final.text
-        emission = self._turn(Stt(**common, data=stt), content, self.speech_id(stream, "end", final.speech_end))
+        emission = self._turn(Stt(**common, data=stt), content, self.speech_id(progress, "end", final.speech_end))
         if final_ms is not None:
             emission.ephemeral(Metric(**common, data=MetricData(name="stt_final_ms", value=round(final_ms, 1))))
         return emission
 
-    def again(self, stream: str, before: str, at: int) -> Emission:
+    def again(self, progress: Progress, before: str, at: int) -> Emission:
         """Asks what was said before again: what interrupted its answer was not understood."""
-        return self._turn(None, before, self.speech_id(stream, "again", at))
+        return self._turn(None, before, self.speech_id(progress, "again", at))
 
-    def speech_id(self, stream: str, what: str, at: int) -> str:
-        """Names something in the stream. The same speech always gets the same id."""
-        name = f"{self.session_id}/{stream}/{what}/{at}"
+    def speech_id(self, progress: Progress, what: Literal["begin", "end", "again"], at: int) -> str:
+        """Names something in the stream. Whoever hears the same speech gives it the same id; no other speech has it."""
+        name = f"{self.session_id}/{progress.stream}/{progress.start_id}/{what}/{at}"
         return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
 
     def _turn(self, stt: Stt | None, content: str, message_id: str) -> Emission:

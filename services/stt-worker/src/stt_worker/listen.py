@@ -51,7 +51,7 @@ class Silence:
 
 
 Opener = Callable[[], Awaitable[Decoding]]
-Heeded = SpeechHeard | Partial | Final | Silence
+SpeechEvent = SpeechHeard | Partial | Final | Silence
 
 
 class Listener:
@@ -72,7 +72,7 @@ class Listener:
         """Whether an utterance is open."""
         return self._decoding is not None
 
-    async def feed(self, data: bytes) -> AsyncGenerator[Heeded, None]:
+    async def feed(self, data: bytes) -> AsyncGenerator[SpeechEvent, None]:
         """The stream's next bytes. Waits while they are decoded; use `contextlib.aclosing`.
 
         Raises:
@@ -82,17 +82,17 @@ class Listener:
         for at in range(0, len(data), _CHUNK_BYTES):
             self._ear.write(data[at : at + _CHUNK_BYTES])
             for action in self._ear.hear():
-                if heeded := await self._heed(action):
-                    yield heeded
+                if event := await self._act_on(action):
+                    yield event
                 if isinstance(action, Ended):
                     await self.close()
             await asyncio.sleep(0)
 
-    async def finish(self) -> AsyncGenerator[Heeded, None]:
+    async def finish(self) -> AsyncGenerator[SpeechEvent, None]:
         """The stream ends, or pauses for long: what is open is finished. Only `close` may follow. Raises as `feed`."""
         for action in self._ear.finish():
-            if heeded := await self._heed(action):
-                yield heeded
+            if event := await self._act_on(action):
+                yield event
         await self.close()
 
     async def close(self) -> None:
@@ -101,7 +101,7 @@ class Listener:
             decoding, self._decoding = self._decoding, None
             await decoding.close()
 
-    async def _heed(self, action: Action) -> Heeded | None:
+    async def _act_on(self, action: Action) -> SpeechEvent | None:
         passage = self._ear.passage
         if isinstance(action, Quiet) or passage is None:
             return Silence(self._ear.cut)

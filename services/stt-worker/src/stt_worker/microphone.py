@@ -11,7 +11,7 @@ from stt_worker.audio import Checkpoint
 from stt_worker.engines.engine import Decoding, EngineError, SttEngine
 from stt_worker.engines.instant import InstantEngine
 from stt_worker.events import Reporter, moved
-from stt_worker.listen import Final, Heeded, Listener, Partial, Silence, SpeechHeard
+from stt_worker.listen import Final, Listener, Partial, Silence, SpeechEvent, SpeechHeard
 from stt_worker.progress import Mark, Marks, Progress
 from stt_worker.utterance import Endpointing
 from stt_worker.vad import Vad
@@ -132,39 +132,36 @@ class Microphone:
 
     async def _start(self, mail_id: str, mail: AudioStarted) -> None:
         await self._finish()
-        self._progress = Progress(stream=mail.stream)
+        self._progress = progress = Progress(stream=mail.stream, start_id=mail_id)
         checkpoint = Checkpoint.at_start(mail.spec)
         self._position = checkpoint.offset
-        await self._emit(Emission(), Progress(stream=mail.stream, checkpoint=checkpoint), mail_id)
+        await self._emit(Emission(), progress.at(checkpoint), mail_id)
 
     async def _stop(self, mail_id: str) -> None:
         """Ends the stream, in the same write as its last utterance."""
-        heard: list[Heeded] = []
+        heard: list[SpeechEvent] = []
         if self._listener:
             async with aclosing(self._listener.finish()) as news:
-                heard = [heeded async for heeded in news]
+                heard = [event async for event in news]
             await self.close()
         *before, last = heard or [Silence(Checkpoint())]
-        for heeded in before:
-            await self._tell(heeded)
+        for event in before:
+            await self._tell(event)
         await self._tell(last, stop_id=mail_id)
 
     async def _hear(self, mail_id: str, chunk: AudioChunk) -> None:
         progress = self._progress
         if progress is None or progress.stream != chunk.stream:
-            self._progress = Progress(stream=chunk.stream)
+            self._progress = Progress(stream=chunk.stream, start_id=mail_id)
             raise BadRequest("audio_invalid", "The stream's beginning is missing: start it anew.")
         if progress.refused:
             await self._emit(Emission(), progress, mail_id)
         else:
-            await self._feed(progress, mail_id, chunk)
+            await self._feed(mail_id, chunk)
 
-    async def _feed(self, progress: Progress, mail_id: str, chunk: AudioChunk) -> None:
+    async def _feed(self, mail_id: str, chunk: AudioChunk) -> None:
         if chunk.offset > self._position:
-            await self._finish()
-            checkpoint = Checkpoint.behind_hole(progress.checkpoint.encoding, chunk.offset)
-            self._progress = Progress(stream=progress.stream, checkpoint=checkpoint)
-            self._position = checkpoint.offset
+            await self._skip_hole(chunk.offset)
         end = chunk.offset + len(chunk.data)
         self._marks.add(Mark(mail_id, end, asyncio.get_running_loop().time()))
         fresh = chunk.data[max(0, self._position - chunk.offset) :]
@@ -172,11 +169,25 @@ class Microphone:
             self._position = end
             await self._tell_all(self._listening().feed(fresh))
 
+    async def _skip_hole(self, end: int) -> None:
+        """Mail was lost: goes on behind it. Whatever interrupted a question there is not heard any more."""
+        await self._finish()
+        progress = self._opened()
+        checkpoint = Checkpoint.behind_hole(progress.checkpoint.encoding, end)
+        self._progress = progress.at(checkpoint)
+        self._position = checkpoint.offset
+        if again := self._ask_again(checkpoint.offset):
+            await self._emit(again, self._progress, None)
+
     def _listening(self) -> Listener:
         if self._listener is None:
-            checkpoint = self._progress.checkpoint if self._progress else Checkpoint()
-            self._listener = Listener(self._open, self._vad, checkpoint, self._endpointing)
+            self._listener = Listener(self._open, self._vad, self._opened().checkpoint, self._endpointing)
         return self._listener
+
+    def _opened(self) -> Progress:
+        if self._progress is None:
+            raise RuntimeError("no stream is open")
+        return self._progress
 
     async def _open(self) -> Decoding:
         engine = self._engine if self._failures < self._attempts else _deaf
@@ -187,52 +198,53 @@ class Microphone:
             await self._tell_all(self._listener.finish())
             await self.close()
 
-    async def _tell_all(self, news: AsyncGenerator[Heeded, None]) -> None:
+    async def _tell_all(self, news: AsyncGenerator[SpeechEvent, None]) -> None:
         async with aclosing(news):
-            async for heeded in news:
-                await self._tell(heeded)
+            async for event in news:
+                await self._tell(event)
 
-    async def _tell(self, heeded: Heeded, *, stop_id: str = "") -> None:
+    async def _tell(self, event: SpeechEvent, *, stop_id: str = "") -> None:
         """With `stop_id`, the mail that ends the stream, the last thing that was heard ends it."""
-        match heeded:
+        match event:
             case SpeechHeard():
-                await self._barge_in(heeded)
+                await self._barge_in(event)
             case Partial():
-                await self._lease.emit(self._reporter.partial(heeded))
+                await self._lease.emit(self._reporter.partial(event))
             case Final():
-                await self._tell_final(heeded, stop_id)
-            case Silence(checkpoint, after_speech) if after_speech and self._failures >= self._attempts:
+                await self._tell_final(event, stop_id)
+            case Silence(checkpoint, after_speech=True) if self._failures >= self._attempts:
                 self._failures = 0
                 metrics.utterances.labels("given_up").inc()
                 emission = self._ask_again(checkpoint.offset) or Emission()
                 await self._move(checkpoint, self._reporter.error(StageFailed("stt_failed"), emission), stop_id=stop_id)
-            case Silence(checkpoint, after_speech):
-                if after_speech:
-                    metrics.utterances.labels("not_understood").inc()
-                await self._move(checkpoint, self._ask_again(checkpoint.offset), stop_id=stop_id)
+            case Silence(checkpoint, after_speech=True):
+                self._failures = 0
+                metrics.utterances.labels("not_understood").inc()
+                await self._move(checkpoint, self._ask_again(checkpoint.offset) or Emission(), stop_id=stop_id)
+            case Silence(checkpoint):
+                # What a last owner's speech has interrupted waits for that speech to be heard here, too.
+                await self._move(checkpoint, self._ask_again(checkpoint.offset) if stop_id else None, stop_id=stop_id)
 
     async def _barge_in(self, heard: SpeechHeard) -> None:
         """Somebody speaks: whatever the assistant says or does ends here."""
-        stream = self._progress.stream if self._progress else ""
         session = await self._sessions.get(self._lease.session_id)
         self._reporter.agent_type = session.agent_type
-        speech_id = self._reporter.speech_id(stream, "begin", heard.start_ms)
+        speech_id = self._reporter.speech_id(self._opened(), "begin", heard.start_ms)
         self._before = await self._lease.interrupt(speech_id, agent_type=session.agent_type)
 
     def _ask_again(self, at: int) -> Emission | None:
         """What was interrupted before it was answered, if what interrupted it can't be understood."""
+        if not self._before or self._progress is None:
+            return None
         before, self._before = self._before, ""
-        stream = self._progress.stream if self._progress else ""
-        return self._reporter.again(stream, before, at) if before else None
+        return self._reporter.again(self._progress, before, at)
 
     async def _tell_final(self, final: Final, stop_id: str) -> None:
-        if self._progress is None:
-            raise RuntimeError("a transcript without a stream")
+        progress = self._opened()
         arrived_s = self._marks.arrival_s(final.speech_end)
         final_s = None if arrived_s is None else asyncio.get_running_loop().time() - arrived_s
-        stream = self._progress.stream
         before, self._before = self._before, ""
-        emission = self._reporter.final(stream, final, before=before, final_ms=final_s and final_s * 1000)
+        emission = self._reporter.final(progress, final, before=before, final_ms=final_s and final_s * 1000)
         await self._move(final.checkpoint, emission, stop_id=stop_id)
         self._failures = 0
         metrics.utterances.labels("ok").inc()
@@ -240,7 +252,7 @@ class Microphone:
             metrics.final_seconds.observe(final_s)
         _log.info(
             "utterance_transcribed",
-            stream=stream,
+            stream=progress.stream,
             start_ms=final.start_ms,
             end_ms=final.end_ms,
             confidence=final.confidence,
@@ -255,8 +267,7 @@ class Microphone:
             return
         mail_id = self._marks.pass_by(checkpoint.needs_from)
         if self._progress and (emission or mail_id):
-            progress = Progress(stream=self._progress.stream, checkpoint=checkpoint)
-            await self._emit(emission or Emission(), progress, mail_id)
+            await self._emit(emission or Emission(), self._progress.at(checkpoint), mail_id)
 
     async def _emit(self, emission: Emission, progress: Progress | None, mail_id: str | None) -> None:
         await self._lease.emit(moved(emission, progress, mail_id))
@@ -267,14 +278,13 @@ class Microphone:
         """The stream can't be decoded: says so once, and drops what comes of it."""
         await self.close()
         self._marks.clear()
-        stream = self._progress.stream if self._progress else ""
-        _log.info("stream_refused", stream=stream, code=error.code, reason=error.message)
-        await self._emit(self._reporter.error(error), Progress(stream=stream, refused=True), mail_id)
+        progress = self._opened()
+        _log.info("stream_refused", stream=progress.stream, code=error.code, reason=error.message)
+        await self._emit(self._reporter.error(error), progress.refuse(), mail_id)
 
     async def _recover(self, error: EngineError) -> None:
         """Goes back to the last cut point."""
         self._failures += 1
-        self._before = ""
         metrics.utterances.labels("failed").inc()
         _log.warning("decoding_failed", failures=self._failures, reason=error.message)
         await self.close()

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -9,13 +10,29 @@ from stt_worker.audio import Checkpoint
 
 
 class Progress(BaseModel):
-    """What the stage's owner leaves to the next one. A `refused` stream can't be decoded: its rest is dropped."""
+    """What the stage's owner leaves to the next one.
+
+    Attributes:
+        stream: the name that the client gave it; a later stream may have the same one.
+        start_id: the mail that opened it, or the first one that was read if that is lost. No other stream has it.
+        checkpoint: where decoding goes on.
+        refused: the stream can't be decoded: its rest is dropped.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     stream: str
+    start_id: str
     checkpoint: Checkpoint = Checkpoint()
     refused: bool = False
+
+    def at(self, checkpoint: Checkpoint) -> Self:
+        """The same stream, transcribed up to here."""
+        return self.model_copy(update={"checkpoint": checkpoint})
+
+    def refuse(self) -> Self:
+        """The same stream, of which nothing more is heard."""
+        return self.model_copy(update={"checkpoint": Checkpoint(), "refused": True})
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,8 +98,8 @@ class _Limits:
         )
 
 
-class Stretch:
-    """Takes frames until it gives `Ended` or `Quiet`; then it is over."""
+class Endpointer:
+    """Hears one stretch: takes frames until it gives `Ended` or `Quiet`; then it is over."""
 
     def __init__(self, endpointing: Endpointing) -> None:
         self._start = endpointing.start_probability

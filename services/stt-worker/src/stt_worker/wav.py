@@ -1,6 +1,7 @@
 """Reads the header of a WAV stream as its bytes come in."""
 
 import struct
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from voicebus.contract.errors import BadRequest
@@ -21,18 +22,15 @@ _SAMPLE_TYPES: dict[tuple[int, int], SampleType] = {
 _UNKNOWN_SIZES = {0, 0xFFFFFFFF}
 
 
+@dataclass(frozen=True, slots=True)
 class WavFormat:
-    """What the header says: sample type, rate in hertz, channels, and where the samples stand.
+    """What the header says."""
 
-    `end` is the byte after the last sample, None for a stream whose writer didn't know its length.
-    """
-
-    def __init__(self, sample_type: SampleType, rate: int, channels: int) -> None:
-        self.sample_type = sample_type
-        self.rate = rate
-        self.channels = channels
-        self.start = 0
-        self.end: int | None = None
+    sample_type: SampleType
+    rate: int  # hertz
+    channels: int
+    start: int = 0  # byte offset of the first sample
+    end: int | None = None  # byte offset behind the last one; None if the writer didn't know its length
 
 
 class WavHeader:
@@ -74,9 +72,7 @@ class WavHeader:
         found = self._format
         if found is None:
             raise BadRequest("audio_invalid", "The WAV header doesn't name its encoding.")
-        found.start = start
-        found.end = None if size in _UNKNOWN_SIZES else start + size
-        return found
+        return replace(found, start=start, end=None if size in _UNKNOWN_SIZES else start + size)
 
 
 def _format(fmt: bytes) -> WavFormat:
