@@ -7,6 +7,8 @@ import sys
 import wave
 from pathlib import Path
 
+from support.processes import RunningGateway
+
 
 async def demo(folder: Path, *arguments: str) -> tuple[int, str]:
     """Runs the demo in this folder; returns its exit code and what it printed."""
@@ -34,14 +36,21 @@ async def test_the_demo_shows_a_whole_spoken_turn_and_saves_the_answer(tmp_path:
         assert answer.getnframes() > answer.getframerate() / 2
 
 
-async def test_the_demo_answers_a_written_question(tmp_path: Path) -> None:
-    code, output = await demo(tmp_path, "--text", "please add twenty three and nineteen")
+async def asked(gateways: list[RunningGateway], token: str, folder: Path, text: str) -> tuple[int, str]:
+    """The demo's exit code and words when it asks a stack that runs already."""
+    return await demo(folder, "--url", gateways[1].url, "--token", token, "--text", text)
+
+
+async def test_the_demo_answers_a_written_question(gateways: list[RunningGateway], token: str, tmp_path: Path) -> None:
+    code, output = await asked(gateways, token, tmp_path, "please add twenty three and nineteen")
     assert code == 0, output
     assert re.search(r"response .*42", output)
 
 
-async def test_a_question_that_no_tool_answers_is_no_success(tmp_path: Path) -> None:
-    code, output = await demo(tmp_path, "--text", "thank you")
+async def test_a_question_that_no_tool_answers_is_no_success(
+    gateways: list[RunningGateway], token: str, tmp_path: Path
+) -> None:
+    code, output = await asked(gateways, token, tmp_path, "thank you")
     assert code == 1
     assert "missing: tool call, tool result" in output
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,20 +37,50 @@ class RunningGateway:
         return f"ws://127.0.0.1:{self.port}"
 
 
+@dataclass(frozen=True)
+class Service:
+    """`python -m module` with this environment; `/readyz` on the port says when it is ready."""
+
+    module: str
+    port: int
+    environment: dict[str, str]
+
+
+@contextmanager
+def services(*wanted: Service) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Starts them side by side and yields when all are ready; told to stop together at the end.
+
+    Raises:
+        TimeoutError: some were not ready within 60 s.
+        subprocess.TimeoutExpired: one did not stop within 20 s.
+    """
+    with ExitStack() as stack:
+        running = []
+        for each in wanted:
+            command = [sys.executable, "-m", each.module]
+            running.append(subprocess.Popen(command, env=os.environ | each.environment))
+            stack.callback(_wait_or_kill, running[-1])
+        try:
+            wait_until_ready([each.port for each in wanted], timeout_s=60)
+            yield running
+        finally:
+            for process in running:
+                process.terminate()
+
+
+def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
 @contextmanager
 def service(module: str, port: int, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m module`, ready; stopped at the end."""
-    process = subprocess.Popen([sys.executable, "-m", module], env=os.environ | environment)
-    try:
-        wait_until_ready([port], timeout_s=30)
+    with services(Service(module, port, environment)) as (process,):
         yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
 
 
 @asynccontextmanager
@@ -75,8 +105,7 @@ async def worker_process(module: str, bus: BusSettings, **environment: str) -> A
         await process.communicate()
 
 
-@contextmanager
-def gateway_process(redis_url: str, prefix: str, **environment: str) -> Iterator[RunningGateway]:
+def gateway_service(redis_url: str, prefix: str, **environment: str) -> Service:
     """A gateway on a free port."""
     port = free_port()
     variables = {
@@ -87,10 +116,16 @@ def gateway_process(redis_url: str, prefix: str, **environment: str) -> Iterator
         "JWT_SECRET": SECRET,
         "AGENTS": "personal,family",
         "DRAIN_S": "1",
-        **environment,
     }
-    with service("gateway", port, **variables) as process:
-        yield RunningGateway(port, process)
+    return Service("gateway", port, variables | environment)
+
+
+@contextmanager
+def gateway_process(redis_url: str, prefix: str, **environment: str) -> Iterator[RunningGateway]:
+    """A gateway on a free port, ready; stopped at the end."""
+    wanted = gateway_service(redis_url, prefix, **environment)
+    with services(wanted) as (process,):
+        yield RunningGateway(wanted.port, process)
 
 
 def bearer_of(sub: str) -> dict[str, str]:

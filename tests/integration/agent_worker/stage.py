@@ -70,6 +70,11 @@ def prompt(messages: list[ModelMessage]) -> str:
     return str(parts[-1].content)
 
 
+def greet(messages: list[ModelMessage]) -> list[Step]:
+    """A script without tools: three tokens that repeat what the user said."""
+    return ["Hello, ", "you said ", f"{prompt(messages)}."]
+
+
 def results(messages: list[ModelMessage]) -> list[ToolReturnPart]:
     """The results of the tools that were called last, none if the user spoke last."""
     last = messages[-1]

@@ -30,6 +30,7 @@ def environment(bus_settings: BusSettings, tmp_path: Path) -> dict[str, str]:
         "LEASE_S": "0.6",
         "DRAIN_S": "3",
         "MCP_CONFIG": str(tmp_path / "mcp.json"),
+        "AGENT_TOOLS_READY_S": "60",  # on a busy machine too
         "PYTHON": sys.executable,
     }
 
@@ -54,7 +55,7 @@ def test_what_is_configured_wrongly_ends_it_with_the_reason(environment: dict[st
         env=os.environ | environment | {"MCP_CONFIG": "/nowhere/mcp.json"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert finished.returncode == 1

@@ -1,12 +1,10 @@
 """A worker dies at any of its writes, before or after Redis applied it; the next one goes on as if nothing happened."""
 
-from collections.abc import AsyncIterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.agent_tools.harness import lines, stdio, toolset
+from integration.agent_tools.harness import toolset
+from integration.agent_worker.http_tools import HttpTools
 from integration.agent_worker.stage import (
     Conversation,
     Scripted,
@@ -26,17 +24,14 @@ from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolRetu
 
 from agent_worker.respond import Responder
 from agent_worker.tools.toolset import Toolset
-from voicebus.bus.bus import Bus, open_bus
-from voicebus.bus.settings import BusSettings
+from voicebus.bus.bus import Bus
 
 MOST_WRITES = 16
 
 
 @pytest.fixture
-async def bus(bus_settings: BusSettings) -> AsyncIterator[Bus]:
-    """Leases expire fast, so that the next worker need not wait."""
-    async with open_bus(replace(bus_settings, lease_ms=150)) as opened:
-        yield opened
+def bus(quick: Bus) -> Bus:
+    return quick
 
 
 def adding(messages: list[ModelMessage]) -> list[Step]:
@@ -60,10 +55,10 @@ async def undisturbed(bus: Bus, scripted: Scripted, tools: Toolset, mode: Any, t
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 async def test_after_a_death_at_any_write_clients_see_what_they_see_without_it(
-    bus: Bus, tmp_path: Path, before: bool
+    bus: Bus, http_tools: HttpTools, before: bool
 ) -> None:
     scripted = Scripted(adding)
-    async with toolset(stdio(tmp_path)) as tools:
+    async with toolset(http_tools.config()) as tools:
         expected = await undisturbed(bus, scripted, tools, "voice", "add")
         assert expected[-1] == ("response", "That makes 42. Anything else?", "add", 3)
         responder, restarts, deaths = Responder(bus, means(scripted, tools)), [], 0
@@ -114,12 +109,11 @@ async def _cut(talk: Conversation) -> str:
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 async def test_a_tool_that_may_not_be_repeated_never_has_its_effect_twice(
-    bus: Bus, tmp_path: Path, before: bool
+    bus: Bus, http_tools: HttpTools, before: bool
 ) -> None:
-    (tmp_path / "go").touch()
     scripted = Scripted(noting)
     outcomes = []
-    async with toolset(stdio(tmp_path)) as tools:
+    async with toolset(http_tools.config()) as tools:
         responder = Responder(bus, means(scripted, tools))
         for at in range(1, MOST_WRITES):
             talk = await converse(bus)
@@ -130,7 +124,7 @@ async def test_a_tool_that_may_not_be_repeated_never_has_its_effect_twice(
                 await answer_once(bus, responder, talk, "heir")
             events = await talk.events()
             (outcome,) = [event["data"]["outcome"] for event in events if event["type"] == "tool_result"]
-            made = lines(tmp_path / "notes").count(f"n{at}")
+            made = http_tools.lines("notes").count(f"n{at}")
             assert made == 1 if outcome == "ok" else made <= 1, f"died at write {at}"
             said = events[-1]["data"]["content"]
             assert said.startswith("success: n" if outcome == "ok" else "interrupted: The call was begun")
@@ -140,9 +134,9 @@ async def test_a_tool_that_may_not_be_repeated_never_has_its_effect_twice(
     assert outcomes.count("ok") == len(outcomes) - 1 >= 4
 
 
-async def test_a_finished_response_is_never_asked_for_again(bus: Bus, tmp_path: Path) -> None:
+async def test_a_finished_response_is_never_asked_for_again(bus: Bus, http_tools: HttpTools) -> None:
     scripted = Scripted(adding)
-    async with toolset(stdio(tmp_path)) as tools:
+    async with toolset(http_tools.config()) as tools:
         responder = Responder(bus, means(scripted, tools))
         talk = await converse(bus)
         await talk.say("add")
@@ -169,10 +163,9 @@ async def test_an_interruption_between_two_workers_leaves_what_was_written(bus: 
     assert len(responder_of.requests) == 1
 
 
-async def test_the_outcome_of_a_call_that_was_cut_is_in_the_history_as_unknown(bus: Bus, tmp_path: Path) -> None:
-    (tmp_path / "go").touch()
+async def test_the_outcome_of_a_call_that_was_cut_is_in_the_history_as_unknown(bus: Bus, http_tools: HttpTools) -> None:
     scripted = Scripted(noting)
-    async with toolset(stdio(tmp_path)) as tools:
+    async with toolset(http_tools.config()) as tools:
         responder = Responder(bus, means(scripted, tools))
         talk = await converse(bus)
         await talk.say("n")

@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 from pydantic import SecretStr
@@ -17,9 +17,11 @@ from voicebus.chassis.health import QuietServer, listen
 
 
 @asynccontextmanager
-async def gateway_here(redis_url: str) -> AsyncIterator[RunningGateway]:
-    """Runs while inside; there is no process to signal."""
-    settings = GatewaySettings(redis_url=redis_url, redis_prefix="gw", partitions=4, jwt_secret=SecretStr(SECRET))
+async def gateway_here(redis_url: str, **fields: Any) -> AsyncIterator[RunningGateway]:
+    """Runs with these settings while inside; there is no process to signal."""
+    settings = GatewaySettings(
+        redis_url=redis_url, redis_prefix="gw", partitions=4, jwt_secret=SecretStr(SECRET), **fields
+    )
     listener = listen("127.0.0.1", 0)
     server = QuietServer(uvicorn.Config(create_app(settings), log_config=None, ws=FramesProtocol))
     async with asyncio.TaskGroup() as tasks:

@@ -5,94 +5,15 @@ accepted stands in the log, and what was refused left nothing for a worker to tr
 """
 
 import base64
-import hashlib
-import hmac
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
-import httpx2
 import pytest
-from jose import jwt
-from support.processes import SECRET, RunningGateway, bearer_of
-from support.sessions import events_of, open_session
-from support.wire import Message, Wire, wire
-from websockets.exceptions import ConnectionClosed
+from integration.gateway.neighbours import Neighbours, acknowledges, nested, said_in
+from support.processes import RunningGateway
+from support.sessions import events_of
+from support.wire import wire
 from websockets.frames import Frame, Opcode
-
-from voicebus.bus.bus import Bus
-from voicebus.contract.events import User
-from voicebus.contract.keys import Stage
-
-CLAIMS = {"sub": "alice", "aud": "voicebus", "iss": "voicebus", "exp": 4_000_000_000}
-
-
-async def said_in(bus: Bus, session_id: str) -> list[str]:
-    """The texts that opened the session's turns."""
-    return [event.data.content for event in await events_of(bus, session_id) if isinstance(event, User)]
-
-
-def acknowledges(message_id: str) -> Callable[[Message], bool]:
-    return lambda message: message["type"] == "ack" and message["data"]["id"] == message_id
-
-
-@dataclass
-class Neighbours:
-    """Well-behaved clients: one in the session, one in another session."""
-
-    bus: Bus
-    session_id: str
-    clients: dict[str, Wire]  # by session
-    accepted: dict[str, list[str]] = field(default_factory=dict)  # texts, by session
-
-    async def talk(self) -> None:
-        """Each says something, is told that it is accepted, and sees it."""
-        for session_id, client in self.clients.items():
-            text = uuid4().hex
-            await client.send(type="text", id=text, content=text)
-            await client.until(acknowledges(text))
-            self.accepted.setdefault(session_id, []).append(text)
-
-    async def noticed_nothing(self) -> None:
-        """Nothing but the conversation came to them, and all of it is in the logs."""
-        for session_id, client in self.clients.items():
-            assert {message["type"] for message in client.seen} <= {"welcome", "ack", "user"}
-            said = await said_in(self.bus, session_id)
-            assert [text for text in said if text in self.accepted[session_id]] == self.accepted[session_id]
-
-    async def nothing_waits_for(self, *stages: Stage) -> None:
-        """No refused message left mail for these stages."""
-        for stage in stages:
-            assert await self.bus.calls.command("XLEN", self.bus.keys.of(self.session_id).mail(stage)) == 0
-
-
-@asynccontextmanager
-async def neighbours_at(gateway: RunningGateway, bus: Bus, session_id: str) -> AsyncIterator[Neighbours]:
-    """They talk at the beginning and at the end."""
-    async with AsyncExitStack() as stack:
-        clients = {}
-        for each in (session_id, await open_session(bus)):
-            clients[each] = await stack.enter_async_context(wire(gateway, each))
-            await clients[each].until("welcome")
-        neighbours = Neighbours(bus, session_id, clients)
-        await neighbours.talk()
-        yield neighbours
-        await neighbours.talk()
-        await neighbours.noticed_nothing()
-
-
-@pytest.fixture
-async def session_id(gateway_bus: Bus) -> str:
-    return await open_session(gateway_bus)
-
-
-@pytest.fixture
-async def neighbours(gateway: RunningGateway, gateway_bus: Bus, session_id: str) -> AsyncIterator[Neighbours]:
-    async with neighbours_at(gateway, gateway_bus, session_id) as those:
-        yield those
 
 
 def message(**fields: Any) -> str:
@@ -106,10 +27,6 @@ def start(**fields: Any) -> str:
 def clip(content: str | bytes, **fields: Any) -> str:
     text = content if isinstance(content, str) else base64.b64encode(content).decode()
     return message(type="audio", content=text, **fields)
-
-
-def nested(levels: int) -> str:
-    return '{"a":' * levels + "1" + "}" * levels
 
 
 BAD = [
@@ -307,131 +224,3 @@ async def test_bytes_of_a_stream_count_once_whatever_offsets_and_sizes_a_client_
     mails = [mail for _, mail in await lease.mail_after("0-0")]
     assert b"".join(getattr(mail, "data", b"") for mail in mails) == voice[:2_047]
     assert [mail.kind for mail in mails if mail.kind != "audio"] == ["start", "stop"]
-
-
-def signed(header: dict[str, Any], claims: dict[str, Any]) -> str:
-    """A token with any header, rightly signed by HMAC-SHA-256."""
-    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, claims)]
-    mac = hmac.new(SECRET.encode(), b".".join(parts), hashlib.sha256).digest()
-    return b".".join([*parts, base64.urlsafe_b64encode(mac).rstrip(b"=")]).decode()
-
-
-HS256 = {"alg": "HS256", "typ": "JWT"}
-TOKENS = {
-    "alg none, unsigned": (signed({"alg": "none"}, CLAIMS).rpartition(".")[0] + ".", "token_invalid"),
-    "alg none, signed": (signed({"alg": "none"}, CLAIMS), "token_invalid"),
-    "alg in an odd type": (signed({"alg": {}}, CLAIMS), "token_invalid"),
-    "no alg": (signed({}, CLAIMS), "token_invalid"),
-    "another algorithm": (str(jwt.encode(CLAIMS, SECRET, algorithm="HS512")), "token_invalid"),
-    "another key": (str(jwt.encode(CLAIMS, "another", algorithm="HS256")), "token_invalid"),
-    "a wrong audience": (signed(HS256, CLAIMS | {"aud": "others"}), "token_invalid"),
-    "an odd audience": (signed(HS256, CLAIMS | {"aud": {"a": 1}}), "token_invalid"),
-    "a wrong issuer": (signed(HS256, CLAIMS | {"iss": "others"}), "token_invalid"),
-    "expired": (signed(HS256, CLAIMS | {"exp": 1_000}), "token_expired"),
-    "an odd expiry": (signed(HS256, CLAIMS | {"exp": {}}), "token_invalid"),
-    "without sub": (signed(HS256, {k: v for k, v in CLAIMS.items() if k != "sub"}), "token_invalid"),
-    "an odd sub": (signed(HS256, CLAIMS | {"sub": 7}), "token_invalid"),
-    "half a character as sub": (signed(HS256, CLAIMS | {"sub": "\ud800"}), "token_invalid"),
-    "claims that are a list": (signed(HS256, ["alice"]), "token_invalid"),  # type: ignore[arg-type]
-    "two dots": ("..", "token_invalid"),
-    "not even a token": ("nonsense", "token_invalid"),
-    "a very long one": ("t" * 8_000, "token_invalid"),
-}
-
-
-@pytest.mark.parametrize("kind", TOKENS)
-async def test_a_bad_token_opens_nothing(gateway: RunningGateway, neighbours: Neighbours, kind: str) -> None:
-    token, code = TOKENS[kind]
-    headers = {"Authorization": f"Bearer {token}"}
-    async with wire(gateway, neighbours.session_id, additional_headers=headers) as client:
-        with suppress(ConnectionClosed):
-            await client.receive()
-        assert (client.socket.close_code, client.socket.close_reason, client.seen) == (4401, code, [])
-    async with httpx2.AsyncClient(base_url=gateway.url, headers=headers) as http:
-        answer = await http.get("/ai/sessions")
-        assert (answer.status_code, answer.json()["code"]) == (401, code)
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
-        assert (await http.post("/ai/sessions")).status_code == 401
-    await neighbours.talk()
-
-
-@pytest.mark.parametrize(
-    "which", ["someone else's", "one that never was", "a name that no session has", "one that ended"]
-)
-async def test_a_session_that_is_not_open_to_the_caller_says_so(
-    gateway: RunningGateway, gateway_bus: Bus, neighbours: Neighbours, which: str
-) -> None:
-    caller, name = "alice", neighbours.session_id
-    close, status, code, read = 4001, 404, "session_not_found", 404
-    if which == "someone else's":
-        caller, close = "mallory", 4403
-    elif which == "one that never was":
-        name = "never"
-    elif which == "a name that no session has":
-        name = "%7Bno%7D" + "x" * 100
-    else:
-        name = await open_session(gateway_bus, "hello")
-        await gateway_bus.sessions.end(name, "deleted")
-        close, status, code, read = 4510, 410, "session_ended", 200
-    async with wire(gateway, name, sub=caller) as client:
-        assert await client.close_code() == close
-    async with httpx2.AsyncClient(base_url=gateway.url, headers=bearer_of(caller)) as http:
-        answer = await http.post(f"/ai/sessions/{name}/message", json={"content": "let me in"})
-        assert (answer.status_code, answer.json()["code"]) == (status, code)
-        assert (await http.get(f"/ai/sessions/{name}")).status_code == read
-        if status == 404:
-            assert (await http.delete(f"/ai/sessions/{name}")).status_code == 404
-    await neighbours.talk()
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        *("after=-1", "after=one", "after=1e3", "after=", f"after={10**30}"),
-        *("speech=-1", f"speech={2**53 + 1}", "audio=mp3", f"epoch={'e' * 65}&after=1"),
-    ],
-)
-async def test_a_position_that_is_none_is_a_bad_query(
-    gateway: RunningGateway, neighbours: Neighbours, query: str
-) -> None:
-    async with wire(gateway, neighbours.session_id, f"?{query}") as client:
-        assert await client.close_code() == 4400
-        assert client.socket.close_reason == "bad_query"
-    await neighbours.talk()
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "code"),
-    [
-        (b"", 422, "bad_message"),
-        (b"{", 400, "bad_json"),
-        (b"\xff", 400, "bad_json"),
-        (b"[]", 422, "bad_message"),
-        (b"{}", 422, "bad_message"),
-        (b'{"content":7}', 422, "bad_message"),
-        (b'{"content":""}', 422, "bad_message"),
-        (b'{"content":"\\ud800"}', 422, "bad_message"),
-        (b'{"content":"a","id":""}', 422, "bad_message"),
-        (b'{"content":"a","id":7}', 422, "bad_message"),
-        (b'{"content":"a","id":"\\udc00"}', 422, "bad_message"),
-        (b'{"content":"a","id":"' + b"i" * 10_000 + b'"}', 422, "bad_message"),
-        (b'{"content":"a","more":' + b"9" * 5_000 + b"}", 400, "bad_json"),
-        (b'{"content":"a","more":' + nested(9_000).encode() + b"}", 400, "bad_json"),
-        (b'{"content":"' + b"a" * 70_000 + b'"}', 413, "message_too_big"),
-        (b'{"content":"other","id":"used"}', 409, "id_conflict"),
-    ],
-    ids=lambda value: str(value)[:40],
-)
-async def test_a_bad_request_is_refused_with_its_code(
-    gateway: RunningGateway, neighbours: Neighbours, body: bytes, status: int, code: str
-) -> None:
-    headers = bearer_of("alice") | {"Content-Type": "application/json"}
-    async with httpx2.AsyncClient(base_url=gateway.url, headers=headers) as http:
-        path = f"/ai/sessions/{neighbours.session_id}/message"
-        first = await http.post(path, json={"id": "used", "content": "first"})
-        answer = await http.post(path, content=body)
-        assert (answer.status_code, answer.json()["code"]) == (status, code)
-        assert answer.headers["Content-Type"] == "application/problem+json"
-        await neighbours.talk()
-        again = await http.post(path, json={"id": "used", "content": "first"})
-        assert (again.status_code, again.json()["seq"]) == (202, first.json()["seq"])

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic
 
 import httpx2
@@ -17,6 +17,12 @@ from websockets.protocol import State
 from voicebus.bus.bus import Bus
 
 INTERVAL_S = 0.4
+
+
+@pytest.fixture(scope="module")
+def quick_gateway(redis_url: str) -> Iterator[RunningGateway]:
+    with gateway_process(redis_url, "gw", PING_INTERVAL_S=str(INTERVAL_S)) as gateway:
+        yield gateway
 
 
 class Pings:
@@ -36,25 +42,24 @@ class Pings:
         self._send(frame)
 
 
-async def test_a_client_is_closed_after_two_unanswered_pings(redis_url: str, gateway_bus: Bus) -> None:
-    with gateway_process(redis_url, "gw", PING_INTERVAL_S=str(INTERVAL_S)) as gateway:
-        session_id = await open_session(gateway_bus)
-        async with (
-            wire(gateway, session_id, ping_interval=None) as silent,
-            wire(gateway, session_id, ping_interval=None) as sleepy,
-            wire(gateway, session_id, ping_interval=None) as lively,
-        ):
-            begun = monotonic()
-            unanswered = Pings(silent, lambda number: False)
-            every_other = Pings(sleepy, lambda number: number % 2 == 0)
-            answered = Pings(lively, lambda number: True)
-            assert await silent.close_code() == 1011
-            assert silent.socket.close_reason == "keepalive ping timeout"
-            assert unanswered.count == 2
-            assert monotonic() - begun > 2.5 * INTERVAL_S
-            for client, pings in ((sleepy, every_other), (lively, answered)):
-                await until(lambda: pings.count >= 7 or client.socket.state is not State.OPEN)  # noqa: B023 - awaited
-                assert pings.count >= 7
+async def test_a_client_is_closed_after_two_unanswered_pings(quick_gateway: RunningGateway, gateway_bus: Bus) -> None:
+    session_id = await open_session(gateway_bus)
+    async with (
+        wire(quick_gateway, session_id, ping_interval=None) as silent,
+        wire(quick_gateway, session_id, ping_interval=None) as sleepy,
+        wire(quick_gateway, session_id, ping_interval=None) as lively,
+    ):
+        begun = monotonic()
+        unanswered = Pings(silent, lambda number: False)
+        every_other = Pings(sleepy, lambda number: number % 2 == 0)
+        answered = Pings(lively, lambda number: True)
+        assert await silent.close_code() == 1011
+        assert silent.socket.close_reason == "keepalive ping timeout"
+        assert unanswered.count == 2
+        assert monotonic() - begun > 2.5 * INTERVAL_S
+        for client, pings in ((sleepy, every_other), (lively, answered)):
+            await until(lambda: pings.count >= 7 or client.socket.state is not State.OPEN)  # noqa: B023 - awaited
+            assert pings.count >= 7
 
 
 async def connections(gateway: RunningGateway) -> float:
@@ -65,28 +70,27 @@ async def connections(gateway: RunningGateway) -> float:
 
 @pytest.mark.parametrize("ended", [False, True], ids=["while the session is open", "when the session ends"])
 async def test_a_client_that_reads_nothing_more_is_dropped_with_what_waits_for_it(
-    redis_url: str, gateway_bus: Bus, ended: bool
+    quick_gateway: RunningGateway, gateway_bus: Bus, ended: bool
 ) -> None:
-    with gateway_process(redis_url, "gw", PING_INTERVAL_S=str(INTERVAL_S)) as gateway:
-        session_id = await open_session(gateway_bus)
-        raw = socket.socket()
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        raw.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", gateway.port))
-        async with wire(gateway, session_id, sock=raw, ping_interval=None) as client:
-            await client.until("welcome")
-            client.socket.transport.pause_reading()
-            for n in range(200):
-                await gateway_bus.inbox.submit(session_id, f"{n}" + "x" * 60_000, agent_type="personal")
-                if n % 60 == 0:
-                    await drop_mail(gateway_bus, session_id)
-            if ended:
-                await gateway_bus.sessions.end(session_id, "deleted")
-            gone = monotonic() + 10 * INTERVAL_S + 2
-            while (still := await connections(gateway)) and monotonic() < gone:  # noqa: ASYNC110 - another process
-                await asyncio.sleep(INTERVAL_S / 4)
-            assert not still
-            client.cut()
+    session_id = await open_session(gateway_bus)
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    raw.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", quick_gateway.port))
+    async with wire(quick_gateway, session_id, sock=raw, ping_interval=None) as client:
+        await client.until("welcome")
+        client.socket.transport.pause_reading()
+        for n in range(200):
+            await gateway_bus.inbox.submit(session_id, f"{n}" + "x" * 60_000, agent_type="personal")
+            if n % 60 == 0:
+                await drop_mail(gateway_bus, session_id)
+        if ended:
+            await gateway_bus.sessions.end(session_id, "deleted")
+        gone = monotonic() + 10 * INTERVAL_S + 2
+        while (still := await connections(quick_gateway)) and monotonic() < gone:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(INTERVAL_S / 4)
+        assert not still
+        client.cut()
 
 
 async def drop_mail(bus: Bus, session_id: str) -> None:

@@ -9,6 +9,7 @@ from uuid import uuid4
 import httpx2
 import orjson
 import pytest
+from integration.gateway.here import gateway_here
 from jose import jwt
 from support.processes import SECRET, RunningGateway, bearer_of, gateway_process
 from support.sessions import open_session
@@ -90,11 +91,10 @@ async def test_a_body_without_a_length_is_not_read_on_behind_the_limit(newcomer:
 
 
 async def test_a_context_has_a_bound_of_its_own(redis_url: str) -> None:
-    with gateway_process(redis_url, "gw", MESSAGE_MAX="1000000") as gateway:
-        async with http_of(gateway, uuid4().hex) as client:
-            answer = await client.post("/ai/sessions", content=context({"a": "x" * 65_536}))
-            assert (answer.status_code, answer.json()["code"]) == (413, "message_too_big")
-            assert "context" in answer.json()["title"]
+    async with gateway_here(redis_url, message_max=1_000_000) as gateway, http_of(gateway, uuid4().hex) as client:
+        answer = await client.post("/ai/sessions", content=context({"a": "x" * 65_536}))
+    assert (answer.status_code, answer.json()["code"]) == (413, "message_too_big")
+    assert "context" in answer.json()["title"]
 
 
 async def test_a_deep_context_is_shown_as_it_was_given(newcomer: httpx2.AsyncClient) -> None:
