@@ -10,7 +10,7 @@ from pydantic_ai.messages import ModelMessage, ModelRequest, ToolReturnPart, Use
 from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
-from agent_worker.exchange import Means
+from agent_worker.agent import Agent
 from agent_worker.models.choose import explainer
 from agent_worker.respond import Responder
 from agent_worker.settings import AgentSettings
@@ -154,13 +154,13 @@ async def converse(bus: Bus, mode: Mode = "text", **fields: Any) -> Conversation
     return Conversation(bus, session.session_id)
 
 
-def means(scripted: Scripted, tools: Toolset, **fields: Any) -> Means:
-    return means_of(scripted.model, tools, **fields)
+def scripted_agent(scripted: Scripted, tools: Toolset, **fields: Any) -> Agent:
+    return agent_with(scripted.model, tools, **fields)
 
 
-def means_of(model: Model, tools: Toolset, **fields: Any) -> Means:
+def agent_with(model: Model, tools: Toolset, **fields: Any) -> Agent:
     settings = AgentSettings(**fields)
-    return Means(model, tools, settings, settings.instructions(), explainer(model))
+    return Agent(model, tools, settings, settings.instructions(), explainer(model))
 
 
 @asynccontextmanager
@@ -177,7 +177,7 @@ def agent(bus: Bus, scripted: Scripted, tools: Toolset, **fields: Any) -> Abstra
 @asynccontextmanager
 async def agent_of(bus: Bus, model: Model, tools: Toolset, **fields: Any) -> AsyncIterator[Worker]:
     """A worker of the agent stage, drained at the end."""
-    responder = Responder(bus, means_of(model, tools, **fields))
+    responder = Responder(bus, agent_with(model, tools, **fields))
     worker = Worker(bus, "agent", "agent-1", mail_by_mail("agent", responder.handle), capacity=8)
     async with model, asyncio.TaskGroup() as tasks:
         tasks.create_task(worker.run(drain_s=5))

@@ -27,8 +27,8 @@ from integration.agent_worker.stage import (
     answer_once,
     call,
     converse,
-    means,
     results,
+    scripted_agent,
     seen,
 )
 from pydantic_ai.messages import ModelMessage
@@ -180,7 +180,7 @@ async def test_other_calls_of_the_response_go_on_while_one_waits(bus: Bus, http_
 async def test_the_first_word_counts_and_the_second_person_is_told(bus: Bus, http_tools: HttpTools) -> None:
     talk = await converse(bus)
     async with toolset(http_tools.guarded()) as tools:
-        responder = Responder(bus, means(Scripted(noting), tools))
+        responder = Responder(bus, scripted_agent(Scripted(noting), tools))
         await talk.say("note it")
         assert await answer_and_die(bus, responder, talk, "doomed", b"tool_approval_request", before=False)
         await approve(talk, approved=False, reason="no", message_id="m1")

@@ -28,9 +28,9 @@ from integration.agent_worker.stage import (
     answer_once,
     call,
     converse,
-    means,
     prompt,
     results,
+    scripted_agent,
 )
 from pydantic_ai.messages import ModelMessage, ToolReturnPart
 
@@ -46,7 +46,7 @@ async def test_after_a_death_the_next_worker_asks_nobody_again_and_obeys(
 ) -> None:
     talk = await converse(quick)
     async with toolset(http_tools.guarded()) as tools:
-        responder = Responder(quick, means(Scripted(noting), tools))
+        responder = Responder(quick, scripted_agent(Scripted(noting), tools))
         await talk.say("note it")
         assert await answer_and_die(quick, responder, talk, "doomed", b"tool_approval_request", before=False)
         if when == "while nobody works":
@@ -65,11 +65,11 @@ async def test_after_a_death_the_next_worker_asks_nobody_again_and_obeys(
 async def test_the_next_worker_waits_no_longer_than_the_first_one_said(quick: Bus, http_tools: HttpTools) -> None:
     talk = await converse(quick)
     async with toolset(http_tools.guarded()) as tools:
-        first = Responder(quick, means(Scripted(noting), tools, agent_approval_timeout_s=0.5))
+        first = Responder(quick, scripted_agent(Scripted(noting), tools, agent_approval_timeout_s=0.5))
         await talk.say("note it")
         assert await answer_and_die(quick, first, talk, "doomed", b"tool_approval_request", before=False)
         async with asyncio.timeout(20):
-            await answer_once(quick, Responder(quick, means(Scripted(noting), tools)), talk, "heir")
+            await answer_once(quick, Responder(quick, scripted_agent(Scripted(noting), tools)), talk, "heir")
     events = await talk.events()
     assert answer(events).endswith("nobody approved it in time.")
 
@@ -81,7 +81,7 @@ async def test_after_a_death_at_any_write_clients_are_asked_once_and_the_call_is
     outcomes = []
     async with toolset(http_tools.guarded()) as tools:
         scripted = Scripted(noting_what_was_said)
-        responder = Responder(quick, means(scripted, tools))
+        responder = Responder(quick, scripted_agent(scripted, tools))
         for at in range(1, 16):
             talk = await converse(quick)
             async with asyncio.TaskGroup() as tasks:
@@ -129,7 +129,7 @@ async def test_the_question_of_a_turn_that_was_given_up_is_gone(bus: Bus, http_t
     await lease.release()
     await talk.say("thank you")
     async with toolset(http_tools.guarded()) as tools:
-        await answer_once(bus, Responder(bus, means(Scripted(lambda _: ["Welcome."]), tools)), talk, "heir")
+        await answer_once(bus, Responder(bus, scripted_agent(Scripted(lambda _: ["Welcome."]), tools)), talk, "heir")
     assert await field(talk) is None
 
 
@@ -178,7 +178,7 @@ async def test_a_lost_wake_up_costs_no_more_than_a_third_of_a_lease(
     """`answer_once` hears nothing: it has no worker around it."""
     async with open_bus(replace(bus_settings, lease_ms=900)) as bus, toolset(http_tools.guarded()) as tools:
         talk = await converse(bus)
-        responder = Responder(bus, means(Scripted(noting), tools))
+        responder = Responder(bus, scripted_agent(Scripted(noting), tools))
         await talk.say("note it")
         working = asyncio.create_task(answer_once(bus, responder, talk, "w"))
         await talk.until("tool_approval_request")

@@ -13,10 +13,10 @@ from integration.agent_worker.stage import (
     answer_once,
     call,
     converse,
-    means,
     no_tools,
     prompt,
     results,
+    scripted_agent,
     seen,
     take,
 )
@@ -49,7 +49,7 @@ def noting(messages: list[ModelMessage]) -> list[Step]:
 async def undisturbed(bus: Bus, scripted: Scripted, tools: Toolset, mode: Any, text: str) -> list[tuple[Any, ...]]:
     talk = await converse(bus, mode)
     await talk.say(text)
-    await answer_once(bus, Responder(bus, means(scripted, tools)), talk, "calm")
+    await answer_once(bus, Responder(bus, scripted_agent(scripted, tools)), talk, "calm")
     return seen(await talk.events())
 
 
@@ -61,7 +61,7 @@ async def test_after_a_death_at_any_write_clients_see_what_they_see_without_it(
     async with toolset(http_tools.config()) as tools:
         expected = await undisturbed(bus, scripted, tools, "voice", "add")
         assert expected[-1] == ("response", "That makes 42. Anything else?", "add", 3)
-        responder, restarts, deaths = Responder(bus, means(scripted, tools)), [], 0
+        responder, restarts, deaths = Responder(bus, scripted_agent(scripted, tools)), [], 0
         for at in range(1, MOST_WRITES):
             talk = await converse(bus, "voice")
             await talk.say("add")
@@ -85,7 +85,7 @@ async def test_after_a_death_at_any_write_clients_see_what_they_see_without_it(
 async def test_sentences_that_were_heard_before_a_death_are_not_spoken_again(bus: Bus) -> None:
     scripted = Scripted(lambda _: ["One. ", 0.05, "Two. ", 0.05, "Three. ", 0.05, "Four."])
     async with no_tools() as tools:
-        talk, responder = await converse(bus, "voice"), Responder(bus, means(scripted, tools))
+        talk, responder = await converse(bus, "voice"), Responder(bus, scripted_agent(scripted, tools))
         await talk.say("count")
         assert await answer_and_die(bus, responder, talk, "doomed", b"Three.", before=False)
         await talk.speak(seconds=1)
@@ -114,7 +114,7 @@ async def test_a_tool_that_may_not_be_repeated_never_has_its_effect_twice(
     scripted = Scripted(noting)
     outcomes = []
     async with toolset(http_tools.config()) as tools:
-        responder = Responder(bus, means(scripted, tools))
+        responder = Responder(bus, scripted_agent(scripted, tools))
         for at in range(1, MOST_WRITES):
             talk = await converse(bus)
             await talk.say(f"n{at}")
@@ -137,7 +137,7 @@ async def test_a_tool_that_may_not_be_repeated_never_has_its_effect_twice(
 async def test_a_finished_response_is_never_asked_for_again(bus: Bus, http_tools: HttpTools) -> None:
     scripted = Scripted(adding)
     async with toolset(http_tools.config()) as tools:
-        responder = Responder(bus, means(scripted, tools))
+        responder = Responder(bus, scripted_agent(scripted, tools))
         talk = await converse(bus)
         await talk.say("add")
         assert await answer_and_die(bus, responder, talk, "doomed", b'"tool_call"', before=True)
@@ -150,7 +150,7 @@ async def test_an_interruption_between_two_workers_leaves_what_was_written(bus: 
     talk = await converse(bus)
     responder_of = Scripted(lambda _: ["One, ", 0.03, "two, ", 0.03, "three."])
     async with no_tools() as tools:
-        responder = Responder(bus, means(responder_of, tools))
+        responder = Responder(bus, scripted_agent(responder_of, tools))
         await talk.say("count")
         assert await answer_and_die(bus, responder, talk, "doomed", b'"three."', before=True)
         await talk.interrupt()
@@ -166,7 +166,7 @@ async def test_an_interruption_between_two_workers_leaves_what_was_written(bus: 
 async def test_the_outcome_of_a_call_that_was_cut_is_in_the_history_as_unknown(bus: Bus, http_tools: HttpTools) -> None:
     scripted = Scripted(noting)
     async with toolset(http_tools.config()) as tools:
-        responder = Responder(bus, means(scripted, tools))
+        responder = Responder(bus, scripted_agent(scripted, tools))
         talk = await converse(bus)
         await talk.say("n")
         assert await answer_and_die(bus, responder, talk, "doomed", b'"tool_call"', before=False)

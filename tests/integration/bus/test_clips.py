@@ -5,18 +5,18 @@ import base64
 import pytest
 from support.sessions import open_session
 
+from gateway.commands import CommandHandler
 from gateway.microphone import Microphone
-from gateway.obedience import Obedience
 from voicebus.bus.bus import Bus
 from voicebus.contract.commands import Audio
 from voicebus.contract.errors import Refused
 
 
-async def obedience(bus: Bus, session_id: str) -> Obedience:
+async def command_handler(bus: Bus, session_id: str) -> CommandHandler:
     async def ignore(*_: object) -> None:
         """Nobody listens."""
 
-    return Obedience(bus, session_id, Microphone(bus.inbox, session_id, "c1", ignore, ignore), agents=())
+    return CommandHandler(bus, session_id, Microphone(bus.inbox, session_id, "c1", ignore, ignore), agents=())
 
 
 def clip(message_id: str, content: bytes) -> Audio:
@@ -29,19 +29,19 @@ async def waiting(bus: Bus, session_id: str) -> int:
 
 async def test_a_clip_sent_again_after_another_one_has_no_second_effect(bus: Bus) -> None:
     session_id = await open_session(bus)
-    obey = (await obedience(bus, session_id)).obey
+    handle = (await command_handler(bus, session_id)).handle
     for message in (clip("a", b"abcd"), clip("b", b"efgh")):
-        await obey(message, agent_type="personal")
+        await handle(message, agent_type="personal")
     before = await waiting(bus, session_id)
     assert before == 2 * len(("start", "audio", "stop"))
-    await obey(clip("a", b"abcd"), agent_type="personal")
+    await handle(clip("a", b"abcd"), agent_type="personal")
     assert await waiting(bus, session_id) == before
 
 
 async def test_another_clip_with_the_same_id_is_a_conflict(bus: Bus) -> None:
     session_id = await open_session(bus)
-    obey = (await obedience(bus, session_id)).obey
-    await obey(clip("a", b"abcd"), agent_type="personal")
+    handle = (await command_handler(bus, session_id)).handle
+    await handle(clip("a", b"abcd"), agent_type="personal")
     with pytest.raises(Refused) as caught:
-        await obey(clip("a", b"others"), agent_type="personal")
+        await handle(clip("a", b"others"), agent_type="personal")
     assert caught.value.code == "id_conflict"

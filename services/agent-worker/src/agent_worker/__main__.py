@@ -2,7 +2,7 @@
 
 import structlog
 
-from agent_worker.exchange import Means
+from agent_worker.agent import Agent
 from agent_worker.models.choose import ModelChoiceError, choose_model, explainer
 from agent_worker.respond import Responder
 from agent_worker.settings import AgentSettings
@@ -35,8 +35,8 @@ async def work(settings: AgentSettings) -> None:
     async with model, toolset as tools, open_bus(settings.bus()) as bus:
         servers = {status.name: status.error or f"{status.tools} tools" for status in tools.status()}
         _log.info("agent_ready", model=model.model_name, tool_servers=servers)
-        means = Means(model, tools, settings, instructions, explainer(model))
-        serve = mail_by_mail("agent", Responder(bus, means).handle)
+        agent = Agent(model, tools, settings, instructions, explainer(model))
+        serve = mail_by_mail("agent", Responder(bus, agent).handle)
         await run_worker(bus, "agent", serve, settings=settings, capacity=settings.agent_sessions)
 
 

@@ -26,7 +26,7 @@ ANNOUNCE_AFTER_S: Final = 0.005  # a model that answers sooner has its thinking 
 
 
 @dataclass(frozen=True)
-class Scene:
+class TurnContext:
     """The turn that all writes belong to."""
 
     session: Session
@@ -56,7 +56,13 @@ class Answer:
     """One model response, as its text comes in. `run` writes it out until `close`; then `rest` is what is left."""
 
     def __init__(
-        self, lease: Lease, scene: Scene, *, first_segment: int, measured: bool, said: Mapping[int, str] | None = None
+        self,
+        lease: Lease,
+        context: TurnContext,
+        *,
+        first_segment: int,
+        measured: bool,
+        said: Mapping[int, str] | None = None,
     ) -> None:
         self.response_id = uuid4().hex
         self.text = ""
@@ -64,9 +70,9 @@ class Answer:
         self.segments = 0  # sentences so far
         self.first_token_ms: float | None = None
         self._lease = lease
-        self._scene = scene
+        self._context = context
         self._first_segment = first_segment
-        self._splitter = SentenceSplitter() if scene.spoken else None
+        self._splitter = SentenceSplitter() if context.spoken else None
         self._pending: list[str] = []
         self._some = asyncio.Event()
         self._closed = asyncio.Event()
@@ -120,21 +126,21 @@ class Answer:
         return emission
 
     def _take(self) -> Emission:
-        emission = Emission(self._scene.turn, self.response_id)
+        emission = Emission(self._context.turn, self.response_id)
         if not self._announced:
             self._announced = True
-            emission.ephemeral(Thinking(**self._scene.envelope, data=StatusData(status="thinking")))
+            emission.ephemeral(Thinking(**self._context.envelope, data=StatusData(status="thinking")))
         if self._pending:
             text = "".join(self._pending)
             self._pending.clear()
             if self.first_token_ms is None:
                 emission.begin()
             token = TokenData(token=text, response_id=self.response_id)
-            emission.event(Token(**self._scene.envelope, data=token))
+            emission.event(Token(**self._context.envelope, data=token))
             if self.first_token_ms is None:
-                self.first_token_ms = self._scene.ms()
+                self.first_token_ms = self._context.ms()
                 if self._measured:
-                    emission.ephemeral(self._scene.metric("first_token_ms", self.first_token_ms))
+                    emission.ephemeral(self._context.metric("first_token_ms", self.first_token_ms))
             if self._splitter is not None:
                 self._speak(emission, self._splitter.feed(text))
         return emission
@@ -147,10 +153,10 @@ class Answer:
                 continue
             self._said = {}  # from here on it is another answer
             sentence = Sentence(
-                turn=self._scene.turn,
+                turn=self._context.turn,
                 response_id=self.response_id,
                 segment=segment,
                 text=text,
-                agent_type=self._scene.session.agent_type,
+                agent_type=self._context.session.agent_type,
             )
             emission.sentence(sentence)

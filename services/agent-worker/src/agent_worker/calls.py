@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from pydantic_ai.messages import ToolCallPart
 
 from agent_worker import metrics
-from agent_worker.answer import Scene
+from agent_worker.answer import TurnContext
 from agent_worker.groups import first_reason
 from agent_worker.journal import Asked, Finished, Started, dump_entry
 from agent_worker.settings import AgentSettings
@@ -39,11 +39,11 @@ class TurnPostponed(Exception):
 class ToolCalls:
     """Makes the calls of one turn, at most `agent_parallel_tools` at a time."""
 
-    def __init__(self, tools: Toolset, held: Held, scene: Scene, turn: Turn, settings: AgentSettings) -> None:
+    def __init__(self, tools: Toolset, held: Held, context: TurnContext, turn: Turn, settings: AgentSettings) -> None:
         self._tools = tools
         self._held = held
         self._lease = held.lease
-        self._scene = scene
+        self._context = context
         self._turn = turn
         self._room = asyncio.Semaphore(settings.agent_parallel_tools)
         self._patience = timedelta(seconds=settings.agent_approval_timeout_s)
@@ -100,7 +100,7 @@ class ToolCalls:
         if not calls:
             return
         expires_at = datetime.now(UTC) + self._patience
-        emission = Emission(self._scene.turn)
+        emission = Emission(self._context.turn)
         for call in calls:
             request = ToolApprovalRequestData(
                 tool_call_id=call.tool_call_id,
@@ -109,7 +109,7 @@ class ToolCalls:
                 expires_at=expires_at,
             )
             asked = Asked(tool_call_id=call.tool_call_id)
-            emission.event(ToolApprovalRequest(**self._scene.envelope, data=request))
+            emission.event(ToolApprovalRequest(**self._context.envelope, data=request))
             emission.journal(dump_entry(asked)).ask(request, patience=self._patience)
             self._turn.record(asked)
         await self._lease.emit(emission)
@@ -131,7 +131,7 @@ class ToolCalls:
         )
         repeatable = self._tools.annotations(call.tool_name).repeatable
         started = Started(tool_call_id=call.tool_call_id, repeatable=repeatable)
-        emission = Emission(self._scene.turn).event(ToolCall(**self._scene.envelope, data=shown))
+        emission = Emission(self._context.turn).event(ToolCall(**self._context.envelope, data=shown))
         await self._lease.emit(emission.journal(dump_entry(started)))
         self._turn.record(started)
 
@@ -142,8 +142,8 @@ class ToolCalls:
         return await self._tools.call(
             call.tool_name,
             arguments,
-            sub=self._scene.session.owner,
-            session_id=self._scene.session.session_id,
+            sub=self._context.session.owner,
+            session_id=self._context.session.session_id,
             call_id=call.tool_call_id,
             approved=approved,
         )
@@ -161,7 +161,7 @@ class ToolCalls:
             outcome=outcome.outcome,
             duration_ms=round(outcome.duration_ms),
         )
-        emission = Emission(self._scene.turn).event(ToolResult(**self._scene.envelope, data=shown))
+        emission = Emission(self._context.turn).event(ToolResult(**self._context.envelope, data=shown))
         if outcome.denied:
             emission.settle(call.tool_call_id)
         await self._lease.emit(emission.journal(dump_entry(finished)))

@@ -4,23 +4,21 @@ import asyncio
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from pydantic_ai.messages import InstructionPart, ModelMessage, ModelResponse
-from pydantic_ai.models import Model, ModelRequestParameters
+from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 
 from agent_worker import history, metrics
-from agent_worker.answer import Answer, Scene
+from agent_worker.agent import Agent
+from agent_worker.answer import Answer, TurnContext
 from agent_worker.calls import ToolCalls
 from agent_worker.groups import first_reason
 from agent_worker.journal import Responded, dump_entry
 from agent_worker.models.ask import ModelFailed, ask
-from agent_worker.models.choose import Explain, patience
-from agent_worker.settings import AgentSettings
-from agent_worker.tools.toolset import Toolset
+from agent_worker.models.choose import timeouts
 from agent_worker.turn import AskModel, CallTools, StopTurn, Turn
 from voicebus.bus.emission import Emission
 from voicebus.chassis.held import Held
@@ -35,33 +33,22 @@ PARSE_AFTER_S: Final = 0.1
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Means:
-    """What an agent works with."""
-
-    model: Model
-    tools: Toolset
-    settings: AgentSettings
-    instructions: str
-    explain: Explain | None = None  # tells the intent, for models that know it
-
-
 class Exchange:
     """One turn at work: `turn` holds what was done, `answer` the model response that is on its way."""
 
     def __init__(
-        self, means: Means, held: Held, scene: Scene, turn: Turn, *, mail_id: str, past: Sequence[ModelMessage]
+        self, agent: Agent, held: Held, context: TurnContext, turn: Turn, *, mail_id: str, past: Sequence[ModelMessage]
     ) -> None:
         self.turn = turn
         self.answer: Answer | None = None
         self.first_token_ms: float | None = None
-        self._means = means
+        self._agent = agent
         self._lease = held.lease
-        self._scene = scene
+        self._context = context
         self._mail_id = mail_id
         self._past = past
         self._said: dict[int, str] = {}  # of the responses that were taken back, what was heard
-        self._calls = ToolCalls(means.tools, held, scene, turn, means.settings)
+        self._calls = ToolCalls(agent.tools, held, context, turn, agent.settings)
 
     async def run(self) -> None:
         """Work until the answer is out and the mail is done with.
@@ -85,16 +72,17 @@ class Exchange:
     async def restart(self, response_id: str, first_seq: int) -> None:
         """Take back what is out of a response that was cut, but for the sentences that were heard."""
         data = ResponseRestartedData(response_id=response_id, discard_from_seq=first_seq)
-        await self._lease.emit(Emission(self._scene.turn).restart(ResponseRestarted(**self._scene.envelope, data=data)))
-        self._said = await self._lease.said(self._scene.turn)
+        restarted = ResponseRestarted(**self._context.envelope, data=data)
+        await self._lease.emit(Emission(self._context.turn).restart(restarted))
+        self._said = await self._lease.said(self._context.turn)
 
     async def fail(self, error: StageFailed) -> None:
         """Tell the clients that there is no answer; the mail is done with, and the session goes on."""
         answer = self.answer
-        emission = answer.rest(whole=False) if answer else Emission(self._scene.turn)
+        emission = answer.rest(whole=False) if answer else Emission(self._context.turn)
         problem = ProblemData(code=error.code, message=error.message, temporary=error.temporary)
-        emission.event(Error(**self._scene.envelope, data=problem))
-        entry = history.answered(self.turn, self._scene.turn, None, answer.text if answer else "")
+        emission.event(Error(**self._context.envelope, data=problem))
+        entry = history.answered(self.turn, self._context.turn, None, answer.text if answer else "")
         await self._end(emission, entry)
 
     async def _respond(self) -> bool:
@@ -119,11 +107,11 @@ class Exchange:
         Raises:
             StageFailed: no attempt gave one.
         """
-        attempts = self._means.settings.agent_model_attempts
+        attempts = self._agent.settings.agent_model_attempts
         back_off_s = FIRST_BACK_OFF_S
         for attempt in range(1, attempts + 1):
             first_segment, measured = self.turn.segments, self.first_token_ms is None
-            answer = Answer(self._lease, self._scene, first_segment=first_segment, measured=measured, said=self._said)
+            answer = Answer(self._lease, self._context, first_segment=first_segment, measured=measured, said=self._said)
             self.answer = answer
             reply = await self._stream(answer)
             if isinstance(reply, ModelResponse):
@@ -145,25 +133,25 @@ class Exchange:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(answer.run())
                 try:
-                    return await ask(self._means.model, *self._request(), answer.add)
+                    return await ask(self._agent.model, *self._request(), answer.add)
                 except ModelFailed as failure:
                     return failure
                 finally:
                     answer.close()
 
     def _request(self) -> tuple[list[ModelMessage], ModelRequestParameters, ModelSettings]:
-        settings = self._means.settings
-        instructions = [InstructionPart(content=self._means.instructions)]
-        if context := self._scene.session.context:
+        settings = self._agent.settings
+        instructions = [InstructionPart(content=self._agent.instructions)]
+        if context := self._context.session.context:
             known = json.dumps(context, ensure_ascii=False)
             instructions.append(
                 InstructionPart(content=f"What is known about this conversation: {known}", dynamic=True)
             )
         return (
             [*self._past, *self.turn.messages()],
-            ModelRequestParameters(function_tools=self._means.tools.definitions(), instruction_parts=instructions),
-            patience(
-                self._means.model,
+            ModelRequestParameters(function_tools=self._agent.tools.definitions(), instruction_parts=instructions),
+            timeouts(
+                self._agent.model,
                 first_token_s=settings.agent_first_token_timeout_s,
                 response_s=settings.agent_response_timeout_s,
             ),
@@ -179,14 +167,14 @@ class Exchange:
             usage=self._usage(response),
             segments=self.turn.segments + answer.segments,
         )
-        emission.event(Response(**self._scene.envelope, data=data))
-        emission.ephemeral(self._scene.metric("turn_ms", self._scene.ms()))
-        await self._end(emission, history.answered(self.turn, self._scene.turn, response, answer.text))
+        emission.event(Response(**self._context.envelope, data=data))
+        emission.ephemeral(self._context.metric("turn_ms", self._context.ms()))
+        await self._end(emission, history.answered(self.turn, self._context.turn, response, answer.text))
 
     def _intent(self) -> tuple[str | None, float | None]:
         """What the user wanted, and how sure that is: as the model explains it, else the tool that was called last."""
-        if self._means.explain is not None:
-            return self._means.explain([*self._past, *self.turn.messages()], self._means.tools.definitions())
+        if self._agent.explain is not None:
+            return self._agent.explain([*self._past, *self.turn.messages()], self._agent.tools.definitions())
         return (self.turn.tools[-1] if self.turn.tools else None), None
 
     def _usage(self, last: ModelResponse) -> Usage:
@@ -202,7 +190,7 @@ class Exchange:
     async def _end(self, emission: Emission, entry: HistoryEntry) -> None:
         """The turn's last write."""
         raw = entry.dump()
-        emission.history(raw, keep=self._means.settings.history_turns).answered(self._scene.turn).cursor(self._mail_id)
-        await self._lease.emit(emission)
+        emission.history(raw, keep=self._agent.settings.history_turns).answered(self._context.turn)
+        await self._lease.emit(emission.cursor(self._mail_id))
         # The next turn needs the messages parsed. They are as soon as the machine has nothing more urgent to do.
         asyncio.get_running_loop().call_later(PARSE_AFTER_S, history.past_messages, (raw,))

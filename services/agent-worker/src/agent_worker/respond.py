@@ -8,9 +8,10 @@ import time
 from datetime import UTC, datetime
 
 from agent_worker import history
-from agent_worker.answer import Scene
+from agent_worker.agent import Agent
+from agent_worker.answer import TurnContext
 from agent_worker.calls import TurnPostponed
-from agent_worker.exchange import Exchange, Means
+from agent_worker.exchange import Exchange
 from agent_worker.journal import Finished, load_entry
 from agent_worker.tools.outcome import ToolOutcome
 from agent_worker.turn import CallTools, Turn
@@ -31,9 +32,9 @@ from voicebus.contract.sessions import Session
 class Responder:
     """Handles the mail of the agent stage with one model and one set of tools."""
 
-    def __init__(self, bus: Bus, means: Means) -> None:
+    def __init__(self, bus: Bus, agent: Agent) -> None:
         self._bus = bus
-        self._means = means
+        self._agent = agent
 
     async def handle(self, held: Held, delivery: Delivery) -> None:
         """Answer one turn, from where an earlier worker left it. On drain it may be left to the next worker.
@@ -48,40 +49,42 @@ class Responder:
         number = delivery.mail.turn
         with canonical_line("turn_answered", session_id=held.session_id, turn=number, attempt=delivery.attempt) as line:
             entries = [load_entry(raw) for raw in delivery.journal]
-            max_steps = self._means.settings.agent_max_steps
+            max_steps = self._agent.settings.agent_max_steps
             turn = Turn(delivery.mail.content, _mailed_at(delivery.id), entries, max_steps=max_steps)
-            scene = Scene(delivery.session, number, began)
+            context = TurnContext(delivery.session, number, began)
             exchange = Exchange(
-                self._means, held, scene, turn, mail_id=delivery.id, past=history.past_messages(delivery.history)
+                self._agent, held, context, turn, mail_id=delivery.id, past=history.past_messages(delivery.history)
             )
-            line["outcome"] = await self._conclude(held, delivery, exchange, scene)
+            line["outcome"] = await self._conclude(held, delivery, exchange, context)
             line |= {
-                "model": self._means.model.model_name,
+                "model": self._agent.model.model_name,
                 "steps": turn.steps,
                 "tools": turn.tools,
                 "first_token_ms": exchange.first_token_ms,
             }
 
-    async def _conclude(self, held: Held, delivery: Delivery, exchange: Exchange, scene: Scene) -> str:
+    async def _conclude(self, held: Held, delivery: Delivery, exchange: Exchange, context: TurnContext) -> str:
         if delivery.cancelled:
-            await self._wind_up(held, delivery, exchange, scene)
+            await self._wind_up(held, delivery, exchange, context)
             return "cancelled"
         try:
-            await held.while_not_cancelled(scene.turn, self._work(delivery, exchange))
+            await held.while_not_cancelled(context.turn, self._work(delivery, exchange))
         except TurnCancelled:
-            await self._wind_up(held, delivery, exchange, scene)
+            await self._wind_up(held, delivery, exchange, context)
             return "cancelled"
         except TurnPostponed:
             return "postponed"
         except StageFailed as error:
-            return await self._fail(held, delivery, exchange, scene, error)
+            return await self._fail(held, delivery, exchange, context, error)
         return "ok"
 
-    async def _fail(self, held: Held, delivery: Delivery, exchange: Exchange, scene: Scene, error: StageFailed) -> str:
+    async def _fail(
+        self, held: Held, delivery: Delivery, exchange: Exchange, context: TurnContext, error: StageFailed
+    ) -> str:
         try:
             await exchange.fail(error)
         except TurnCancelled:
-            await self._wind_up(held, delivery, exchange, scene)
+            await self._wind_up(held, delivery, exchange, context)
             return "cancelled"
         return error.code
 
@@ -90,7 +93,7 @@ class Responder:
             await exchange.restart(delivery.response, delivery.response_from)
         await exchange.run()
 
-    async def _wind_up(self, held: Held, delivery: Delivery, exchange: Exchange, scene: Scene) -> None:
+    async def _wind_up(self, held: Held, delivery: Delivery, exchange: Exchange, context: TurnContext) -> None:
         """Record what became of an interrupted turn. Its events are refused; history, journal and cursor are not."""
         turn = exchange.turn
         begun = turn.next()
@@ -99,17 +102,17 @@ class Responder:
                 content = "not made" if todo.action == "start" else "called off; it may have had part of its effect"
                 outcome = ToolOutcome(content=content, is_error=True, outcome="cancelled", duration_ms=0)
                 turn.record(Finished(tool_call_id=todo.call.tool_call_id, outcome=outcome))
-        cut = await held.lease.cut(scene.turn)
-        if scene.spoken:
-            entry = history.heard(turn, scene.turn, cut)
+        cut = await held.lease.cut(context.turn)
+        if context.spoken:
+            entry = history.heard(turn, context.turn, cut)
         elif delivery.cancelled and delivery.response and not turn.responded(delivery.response):
-            entry = history.written(turn, scene.turn, await self._written(scene.session, delivery))
+            entry = history.written(turn, context.turn, await self._written(context.session, delivery))
         else:
-            entry = history.written(turn, scene.turn, exchange.answer.text if exchange.answer else "")
+            entry = history.written(turn, context.turn, exchange.answer.text if exchange.answer else "")
         emission = Emission()
         if turn.steps or not cut.joined:
-            emission.history(entry.dump(), keep=self._means.settings.history_turns)
-        await held.lease.emit(emission.answered(scene.turn).cursor(delivery.id))
+            emission.history(entry.dump(), keep=self._agent.settings.history_turns)
+        await held.lease.emit(emission.answered(context.turn).cursor(delivery.id))
 
     async def _written(self, session: Session, delivery: Delivery) -> str:
         """What an earlier worker let the clients read of the response that was cut."""

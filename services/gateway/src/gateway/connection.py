@@ -12,12 +12,12 @@ from fastapi import WebSocket, WebSocketDisconnect
 
 from gateway import metrics
 from gateway.auth import Authenticator, Caller
+from gateway.commands import CommandHandler
 from gateway.dialects.native import AudioForm, frame
 from gateway.drain import Drain
 from gateway.follower import Batch, Follower
 from gateway.frames import text_frame, write_frames
 from gateway.microphone import Microphone
-from gateway.obedience import Obedience
 from gateway.settings import GatewaySettings
 from gateway.snapshot import state_of
 from voicebus.bus.bus import Bus
@@ -76,7 +76,7 @@ class Connection:
         self._drain = drain
         self._welcomed = asyncio.Event()
         self._microphone = Microphone(bus.inbox, self._session_id, uuid4().hex, self._acknowledge_audio, self._complain)
-        self._obedience = Obedience(bus, self._session_id, self._microphone, agents=settings.agents)
+        self._commands = CommandHandler(bus, self._session_id, self._microphone, agents=settings.agents)
 
     async def run(self) -> None:
         """Serves until the end, which is a `Closed` or a disconnect."""
@@ -200,7 +200,7 @@ class Connection:
             return None
         if isinstance(command, Auth):
             return await self._renew_token(command)
-        return await self._obedience.obey(command, agent_type=self._agent)
+        return await self._commands.handle(command, agent_type=self._agent)
 
     async def _acknowledge_audio(self, stream: str, offset: int) -> None:
         data = payloads.AudioAckData(stream=stream, offset=offset)

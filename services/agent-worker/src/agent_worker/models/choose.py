@@ -54,7 +54,7 @@ def explainer(model: Model) -> Explain | None:
     return explain if model.model_name == "rules" else None
 
 
-def patience(model: Model, *, first_token_s: float, response_s: float) -> ModelSettings:
+def timeouts(model: Model, *, first_token_s: float, response_s: float) -> ModelSettings:
     """How long to wait for a response's first token and its end. A model that is built in has nobody to wait for."""
     if model.model_name in BUILT_IN:
         return ModelSettings()

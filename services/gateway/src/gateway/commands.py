@@ -22,7 +22,7 @@ from voicebus.contract.errors import BadRequest, Refused
 _CLIP_PIECE_BYTES = 65_536
 
 
-class Obedience:
+class CommandHandler:
     """The commands of one connection to one session."""
 
     def __init__(self, bus: Bus, session_id: str, microphone: Microphone, *, agents: tuple[str, ...]) -> None:
@@ -32,7 +32,7 @@ class Obedience:
         self._microphone = microphone
         self._agents = agents
 
-    async def obey(self, command: Command, *, agent_type: str) -> int | None:
+    async def handle(self, command: Command, *, agent_type: str) -> int | None:
         """Carries the command out; None where there is nothing to acknowledge.
 
         Raises:
