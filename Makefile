@@ -41,7 +41,7 @@ mutants: install  ## break each invariant: the tests must notice (ARGS=name …)
 	@PYTHONPATH=tests $(BIN)/python -m mutants.run $(ARGS)
 
 model: install  ## random processes, crashes and lost calls against the bus's promises (MINUTES=20, SEED=… repeats)
-	@MODEL_MINUTES=$(or $(MINUTES),20) SEED=$(SEED) $(BIN)/python -m pytest -q -n 0 -s tests/model $(ARGS)
+	@MODEL_MINUTES=$(or $(MINUTES),20) SEED=$(SEED) $(BIN)/python -m pytest -q -n 0 -s tests/model/test_model.py tests/model/broken.py $(ARGS)
 
 check: install  ## lint, types, import rules, dependencies
 	@$(BIN)/ruff format --check --quiet .

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from model.expected import Expected, View, demand, microphone
+from model.demand import demand
+from model.expected import Expected, View, microphone
 from model.faults import FaultyCalls, Network
 
 from gateway.feed import Feed
@@ -21,6 +22,7 @@ from voicebus.contract.audio import AudioSpec
 from voicebus.contract.errors import BusUnavailable, Refused
 from voicebus.contract.keys import Keys
 from voicebus.contract.positions import Position
+from voicebus.contract.sessions import conversation_of
 
 PUBLISH = "PUBLISH"
 SPEC = AudioSpec(format="pcm16")
@@ -35,6 +37,7 @@ class World:
     settings: BusSettings
     expected: dict[str, Expected]
     loop: asyncio.AbstractEventLoop
+    turns_kept: int  # of a conversation
     failures: list[BaseException] = field(default_factory=list)
 
 
@@ -104,23 +107,35 @@ class Client(Process):
         """Tells what was heard."""
         await self._insist(partial(self.inbox.played, self.session_id, turn, segment, ms))
 
+    async def decide(self, message_id: str, call_id: str, word: str) -> None:
+        """A person's word on a tool call: 'approved' or 'denied'."""
+        approve = partial(
+            self.inbox.approve, self.session_id, call_id, approved=word == "approved", message_id=message_id
+        )
+        if await self._insist(approve, refused=("unknown_approval", "id_conflict")):
+            counted = self.expected.approvals.words.get(message_id) == (call_id, word)
+            demand(counted or self.expected.rolled_back, "acknowledged without effect:", message_id, call_id, word)
+
     async def end(self) -> None:
         """Ends the session."""
         sessions = Sessions(self.calls, self.world.keys, self.world.settings, PUBLISH)
         await self._insist(partial(sessions.end, self.session_id, "enough"))
 
-    async def _insist(self, write: Callable[[], Coroutine[Any, Any, object]], message_id: str = "") -> None:
+    async def _insist(
+        self, write: Callable[[], Coroutine[Any, Any, object]], message_id: str = "", refused: Sequence[str] = ()
+    ) -> bool:
+        """Whether it was accepted. The session may have ended, or be full, or have a reason that is expected here."""
         while True:
             try:
                 await write()
             except BusUnavailable:
                 continue
             except Refused as error:
-                demand(error.code in ("session_ended", "overloaded"), error.code)
-                return
+                demand(error.code in ("session_ended", "overloaded", *refused), error.code)
+                return False
             if message_id:
                 self.expected.accepted.add(message_id)
-            return
+            return True
 
     async def talk(self, stream: str, connection: str, end: int, step: int) -> None:
         """Sends a stream of so many bytes, `step` at a time, from where it stands; gives up if another takes over."""
@@ -204,19 +219,17 @@ class Reader(Process):
         with suppress(BusUnavailable):
             page = await self._log.read(self.session_id, self.feed.position, most_events=3, most_chunks=2)
             for gap in page.gaps:
-                if gap.reason != "trimmed":
-                    demand(self.view.expected.rolled_back, "an untrue gap:", gap)
-                    self.view.back(
-                        *((gap.first - 1, self.view.n) if gap.stream == "events" else (self.view.seq, gap.first - 1))
-                    )
-                elif gap.stream == "events":
-                    demand(gap.first == self.view.seq + 1, "a gap at the wrong place:", gap, self.view)
-                    self.view.seq = gap.last
-                else:
-                    self.view.n = max(self.view.n, gap.last)
+                self.view.gap(gap)
             out = self.feed.page(page)
             for item in out[: len(page.items)]:
                 self.view.take(item)
             self.view.skip(page.position.speech)
             for item in out[len(page.items) :]:
                 self.view.take(item)
+
+
+async def look_back(calls: FaultyCalls, world: World, session_id: str, *, complete: bool) -> None:
+    """Reads a session's conversation; it is `complete` if nothing is left to do."""
+    sessions = Sessions(calls, world.keys, world.settings, PUBLISH)
+    entries = conversation_of(await sessions.history(session_id))
+    world.expected[session_id].conversation.compare(entries, world.turns_kept, complete=complete)

@@ -12,21 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from model.approvals import Approvals
+from model.conversation import Conversation
+from model.demand import demand
 
 from voicebus.bus.items import EphemeralItem, EventItem, Item, SpeechItem
 from voicebus.contract.keys import STAGES, Stage
+from voicebus.contract.positions import GapRange
 
 CHUNKS = 3  # of speech in each sentence
-
-
-class Violation(AssertionError):
-    """The bus broke a promise."""
-
-
-def demand(holds: object, *what: object) -> None:
-    """Raises `Violation` with what was found unless it holds."""
-    if not holds:
-        raise Violation(" ".join(str(part) for part in what))
 
 
 def microphone(stream: str, first: int, end: int) -> bytes:
@@ -87,8 +81,10 @@ class Expected:
     cancelled: set[int] = field(default_factory=set)
     abandoned: set[str] = field(default_factory=set)  # responses
     tokens: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    tools: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))  # calls and outcomes of a turn
+    tools: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # what was shown of a call
     effects: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # of tools that may not be repeated
+    approvals: Approvals = field(default_factory=Approvals)
+    conversation: Conversation = field(default_factory=Conversation)
     switched: set[str] = field(default_factory=set)
     interrupting: dict[str, int] = field(default_factory=dict)  # executions of an interruption that had an effect
     marks: set[str] = field(default_factory=set)
@@ -132,19 +128,28 @@ class Expected:
         self.gave_up.add(stage)
         if told:
             self.buriers[stage].append(token)
+        elif stage == "agent":
+            self.conversation.given_up += 1
+
+    def effect(self, call_id: str, *, repeatable: bool, guarded: bool) -> None:
+        """A tool does what it is for."""
+        demand(not guarded or call_id in self.approvals.approved, "nobody approved", call_id)
+        if not repeatable:
+            self.effects[call_id] += 1
+            demand(self.rolled_back or self.effects[call_id] == 1, "a second effect of", call_id)
 
     # --- what is published ---
 
-    def published(self, item: Item, by: str) -> None:
+    def published(self, item: Item, by: str, now_ms: int) -> None:
         """`by` is the id of the client's message that was executed, '' for workers' writes."""
         if isinstance(item, EventItem):
-            self._event(item, by)
+            self._event(item, by, now_ms)
         elif isinstance(item, SpeechItem):
             self._speech(item)
         else:
             demand(item.seq == len(self.events), self.session_id, "an ephemeral event with another head", item)
 
-    def _event(self, item: EventItem, by: str) -> None:
+    def _event(self, item: EventItem, by: str, now_ms: int) -> None:
         event = orjson.loads(item.body)
         kind, turn, data = event["type"], event.get("turn"), event.get("data", {})
         demand(item.seq == event["seq"] == len(self.events) + 1, "not the next event:", len(self.events), event)
@@ -152,7 +157,7 @@ class Expected:
         demand(kind == "interrupted" or turn not in self.cancelled, "an event of a cancelled turn:", event)
         self._mark(event)
         self.events.append(item.body)
-        self._work(kind, turn, data)
+        self._work(kind, turn, data, now_ms)
         match kind:
             case "user":
                 demand(data["id"] not in self.users, "one input, two turns:", event)
@@ -165,17 +170,22 @@ class Expected:
                 demand(written == list(range(int(data["content"]))), "tokens lost or repeated:", written, event)
                 self._end(turn, kind)
                 self.answers[turn] = data["segments"]
+                self.approvals.answered(turn)
+                self.conversation.answered.add(turn)
             case "error" if data["code"] == "agent_failed":
                 self._end(turn, kind)
+                self.approvals.over.add(turn)
+                self.conversation.failed.add(turn)
             case "interrupted":
                 self._interrupted(turn, by)
+                self.conversation.interrupted(turn, data["heard"], joined=data.get("joined", False))
             case "agent_switch":
                 demand(data["to"] not in self.switched, "one message, two switches:", event)
                 self.switched.add(data["to"])
             case "session_end":
                 self.ended = True
 
-    def _work(self, kind: str, turn: int, data: Mapping[str, Any]) -> None:
+    def _work(self, kind: str, turn: int, data: Mapping[str, Any], now_ms: int) -> None:
         """What a worker shows of a turn on its way."""
         match kind:
             case "token":
@@ -183,10 +193,19 @@ class Expected:
                 self.tokens[data["response_id"]].append(int(data["token"]))
             case "response_restarted":
                 self.abandoned.add(data["response_id"])
-            case "tool_call" | "tool_result":
-                before = [] if kind == "tool_call" else ["tool_call"]
-                demand(self.tools[turn] == before, "a tool's event out of order:", self.tools[turn], data)
-                self.tools[turn].append(kind)
+            case "tool_approval_request":
+                self.approvals.asked(data["tool_call_id"], turn, now_ms)
+            case "tool_call":
+                self._show(kind, data, [])
+                self.approvals.made(data["tool_call_id"])
+            case "tool_result":
+                self._show(kind, data, [] if data["outcome"] == "cancelled" else ["tool_call"])
+                self.approvals.finished(data["tool_call_id"], data["outcome"], now_ms)
+
+    def _show(self, kind: str, data: Mapping[str, Any], after: Sequence[str]) -> None:
+        shown = self.tools[data["tool_call_id"]]
+        demand(shown == after, "a tool's event out of order:", shown, kind, data)
+        shown.append(kind)
 
     def _mark(self, event: Mapping[str, Any]) -> None:
         if not (mark := event.get("metadata")):
@@ -206,6 +225,7 @@ class Expected:
         demand(not by.startswith("only") or by.split("-")[1] == str(turn), by, "cut turn", turn)
         self.cancelled.add(turn)
         self.ends[turn] = "interrupted"  # perhaps in the midst of its speech
+        self.approvals.over.add(turn)
 
     def _transcript(self, text: str) -> None:
         stream, first, end, _ = text.split()
@@ -248,6 +268,8 @@ class Expected:
             self._compare_burials(stage, look.dead[stage])
             if not self.ended:
                 self._compare_mail(stage, look)
+        if not self.ended:
+            self.approvals.compare(look.fields)
         gone = int(look.fields.get(b"speech_gone", 0))
         kept_chunks = [n for n in range(gone + 1, len(self.chunks) + 1) if not self.void(n)]
         demand(list(look.speech) == kept_chunks, "speech", look.speech, "instead of", kept_chunks)
@@ -293,9 +315,7 @@ class Expected:
                 demand(heard >= offset, stream, "was safe up to", offset, "and was heard up to", heard)
         if "tts" not in self.gave_up:
             self._all_spoken()
-        if not self.rolled_back:
-            for message_id, count in self.effects.items():
-                demand(count == 1, "the tool of", message_id, "had its effect", count, "times")
+        self.approvals.finish()
 
     def _all_spoken(self) -> None:
         spoken: dict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -316,6 +336,7 @@ class View:
     seq: int = 0
     n: int = 0
     last: tuple[int, int, int] = (0, 0, 0)
+    newest: bytes = b""  # event `seq`, if it was given
 
     def take(self, item: Item) -> None:
         """The client is given this."""
@@ -328,7 +349,8 @@ class View:
         if isinstance(item, EventItem):
             demand(item.seq == self.seq + 1, "lost or repeated before", item, "behind", self.seq)
             demand(self.expected.events[item.seq - 1] == item.body, "another event than published:", item)
-            self.seq = item.seq
+            self._still_true()
+            self.seq, self.newest = item.seq, item.body
         else:
             self.skip(item.n - 1)
             self.n = item.n
@@ -339,10 +361,24 @@ class View:
         demand(not lost, "speech lost without a word:", lost)
         self.n = max(self.n, to)
 
-    def back(self, seq: int, n: int) -> None:
-        """The client forgets what came after."""
-        self.seq, self.n = min(self.seq, seq), min(self.n, n)
-        self.last = min(self.last, (self.seq, 1, self.n))
+    def gap(self, gap: GapRange) -> None:
+        """The client is told of a gap, and forgets what it had of it."""
+        trimmed = gap.reason == "trimmed"
+        demand(trimmed or self.expected.rolled_back, "an untrue gap:", gap)
+        if gap.stream == "speech":
+            self.n = max(self.n, gap.last) if trimmed else min(self.n, gap.first - 1)
+        elif trimmed:
+            demand(gap.first == self.seq + 1, "a gap at the wrong place:", gap, self)
+            self.seq, self.newest = gap.last, b""
+        elif gap.first <= self.seq:
+            self.seq, self.newest = gap.first - 1, b""
+        if not trimmed:
+            self.last = (0, 0, 0)  # speech that was void when its place came may be valid again: it comes late
+
+    def _still_true(self) -> None:
+        """What the client had last is what the log holds there, also when Redis came back with older data."""
+        held = self.expected.events[self.seq - 1] if self.seq else b""
+        demand(self.newest in (b"", held), "the client was not told that it lost", self.seq, self.newest)
 
 
 def _order(mail_id: str) -> tuple[int, int]:

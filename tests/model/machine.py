@@ -6,23 +6,28 @@ without faults until nothing is left to do, and then nothing may be missing.
 """
 
 import asyncio
-import copy
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from model.actors import PUBLISH, Client, Process, Reader, World
-from model.expected import Expected, Look, demand
+from model.actors import PUBLISH, Client, Process, Reader, World, look_back
+from model.agent import Agent
+from model.approvals import PATIENCE_MS
+from model.demand import demand
+from model.expected import Expected
 from model.faults import FAULTS, PREFIX, Call, Fault, FaultyCalls, Network, Servers
+from model.looks import look_of, questions, tell
+from model.speech import Listener, Speaker
 from model.workers import Worker, brought_mail
 
 from voicebus.bus.items import parse_live
 from voicebus.bus.sessions import Sessions
 from voicebus.bus.settings import BusSettings
-from voicebus.contract.keys import STAGES, Keys, SessionKeys, Stage
+from voicebus.contract.keys import STAGES, Keys, Stage
 from voicebus.contract.sessions import NewSession
 
 START_MS = 1_700_000_000_000
@@ -30,6 +35,8 @@ LEASE_MS = 9_000
 ROUNDS = 60  # of a quiet end, until something counts as stuck
 NUMBERS = st.integers(0, 997)
 PICKS = st.lists(NUMBERS, max_size=16)
+WORKERS: dict[Stage, type[Worker]] = {"stt": Listener, "agent": Agent, "tts": Speaker}
+WORDS = st.lists(st.sampled_from(["approved", "denied", "again", "otherwise"]), min_size=1, max_size=3)
 
 
 def happens(**what: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Any]:
@@ -77,6 +84,7 @@ class BusMachine(RuleBasedStateMachine):
         self.loop = Loop()
         self.processes: list[Process] = []
         self.streams: dict[str, tuple[str, int]] = {}  # session and length
+        self.words: dict[str, tuple[str, str, str]] = {}  # said last: message, call and word, by session
         self.sound = True
         self._names = 0
 
@@ -85,8 +93,9 @@ class BusMachine(RuleBasedStateMachine):
         workers=st.integers(1, 2),
         attempts_max=st.sampled_from([1_000, 2, 1]),
         log_max=st.sampled_from([10_000, 30]),
+        turns_kept=st.sampled_from([50, 2]),
     )
-    def open(self, sessions: int, workers: int, attempts_max: int, log_max: int) -> None:
+    def open(self, sessions: int, workers: int, attempts_max: int, log_max: int, turns_kept: int) -> None:
         """Opens sessions that nobody disturbs yet."""
         settings = BusSettings(
             prefix=PREFIX, partitions=4, log_max=log_max, attempts_max=attempts_max, lease_ms=LEASE_MS,
@@ -96,18 +105,13 @@ class BusMachine(RuleBasedStateMachine):
         self.names = [f"s{number}" for number in range(sessions)]
         self.expected = {name: Expected(name, log_max, attempts_max) for name in self.names}
         self.network = Network(self.servers, self._seen)
-        self.world = World(self.network, self.keys, settings, self.expected, self.loop)
-        opener = Process(self.world)
-        api = Sessions(opener.calls, self.keys, settings, PUBLISH)
+        self.world = World(self.network, self.keys, settings, self.expected, self.loop, turns_kept)
         self.readers = [Reader(self.world, name) for name in self.names]
         self.workers: list[Worker] = []
         self.clients: list[Client] = []
         with self.checked():
             for name in self.names:
-                opener.spawn(_open(api, name))
-            self.loop.settle()
-            while lanes := opener.calls.lanes():
-                self._do(partial(opener.calls.serve, lanes[0]))
+                self._at_once(partial(_open, world=self.world, session_id=name))
             for stage in STAGES:
                 for _ in range(workers):
                     self._hire(stage)
@@ -193,6 +197,28 @@ class BusMachine(RuleBasedStateMachine):
         client = self._client(pick)
         client.spawn(client.switch(self._name("switch")))
 
+    @precondition(lambda self: any(expected.approvals.calls for expected in self.expected.values()))
+    @happens(pick=NUMBERS, which=st.integers(0, 3), words=WORDS, late=st.booleans())
+    def decide(self, pick: int, which: int, words: list[str], late: bool) -> None:
+        """People decide on one of the last tool calls, perhaps late; or say the same again, or its opposite."""
+        if late:
+            self.servers.now_ms += PATIENCE_MS
+        name = self.names[pick % len(self.names)]
+        calls = list(self.expected[name].approvals.calls)
+        for word in words:
+            if word in ("approved", "denied") and calls:
+                self._decide(name, calls[-1 - which % len(calls)], word)
+            elif name in self.words:
+                message_id, call_id, said = self.words[name]
+                opposite = "denied" if said == "approved" else "approved"
+                self._decide(name, call_id, said if word == "again" else opposite, message_id)
+
+    @precondition(lambda self: any(expected.ends for expected in self.expected.values()))
+    @happens(pick=NUMBERS)
+    def look_back(self, pick: int) -> None:
+        """Somebody reads the conversation."""
+        self._look_back(self.names[pick % len(self.names)], complete=False)
+
     @precondition(lambda self: len(self.names) > 1)
     @happens(seldom=st.integers(0, 7))
     def end(self, seldom: int) -> None:
@@ -226,17 +252,19 @@ class BusMachine(RuleBasedStateMachine):
 
     # --- workers ---
 
-    @happens(pick=NUMBERS)
-    def crash(self, pick: int) -> None:
-        """`kill -9`, and a new worker."""
-        worker = self.workers[pick % len(self.workers)]
+    @happens(pick=NUMBERS, late=st.booleans())
+    def crash(self, pick: int, late: bool) -> None:
+        """`kill -9`, and a new worker, perhaps only when leases have run out."""
+        if late:
+            self.servers.now_ms += LEASE_MS + 1
+        worker = self._worker(pick)
         self._end(worker)
         self._hire(worker.stage)
 
     @happens(pick=NUMBERS)
     def drain(self, pick: int) -> None:
         """SIGTERM, and a new worker."""
-        worker = self.workers[pick % len(self.workers)]
+        worker = self._worker(pick)
         if not worker.draining.is_set():
             worker.drain()
             self._hire(worker.stage)
@@ -254,8 +282,9 @@ class BusMachine(RuleBasedStateMachine):
             if self.sound and self.processes:
                 with self.checked():
                     self._calm_down()
-                    for expected in self.expected.values():
+                    for name, expected in self.expected.items():
                         expected.finish()
+                        self._look_back(name, complete=not expected.ended)
         finally:
             for process in (*self.processes, *getattr(self, "readers", ())):
                 process.crash()
@@ -281,6 +310,7 @@ class BusMachine(RuleBasedStateMachine):
             self.loop.settle()
             self._exhaust()
             self._finish_streams()
+            self._decide_some()
             if not self._left():
                 return
             self.servers.now_ms += LEASE_MS // 3
@@ -301,6 +331,13 @@ class BusMachine(RuleBasedStateMachine):
             is_open = self.servers.node_of(k.session).command("HGET", k.session, "audio.stream") == stream.encode()
             if is_open and not any(client.busy and client.stream == stream for client in self.clients):
                 self._take_over(stream, 9)
+
+    def _decide_some(self) -> None:
+        """On some calls that wait; the others expire."""
+        for name, expected in self.expected.items():
+            for call_id in expected.approvals.waiting(self.servers.now_ms):
+                if word := ("", "approved", "denied")[zlib.crc32(call_id.encode()) % 3]:
+                    self._decide(name, call_id, word)
 
     def _left(self) -> list[object]:
         """What is still to be done."""
@@ -330,8 +367,13 @@ class BusMachine(RuleBasedStateMachine):
     def _reader(self, pick: int) -> Reader:
         return self.readers[pick % len(self.readers)]
 
+    def _worker(self, pick: int) -> Worker:
+        """One that has something to lose, if there is any."""
+        workers = [worker for worker in self.workers if worker.held] or self.workers
+        return workers[pick % len(workers)]
+
     def _hire(self, stage: Stage) -> None:
-        worker = Worker(self.world, stage, self._name(stage))
+        worker = WORKERS[stage](self.world, self._name(stage))
         self.workers.append(worker)
         self.processes.append(worker)
 
@@ -341,6 +383,11 @@ class BusMachine(RuleBasedStateMachine):
         for crowd in (self.workers, self.clients, self.processes):
             if process in crowd:
                 crowd.remove(process)  # type: ignore[arg-type]  # it is in it
+
+    def _decide(self, name: str, call_id: str, word: str, message_id: str = "") -> None:
+        self.words[name] = (message_id or self._name("word"), call_id, word)
+        client = self._client(self.names.index(name))
+        client.spawn(client.decide(*self.words[name]))
 
     def _take_over(self, stream: str, step: int) -> None:
         name, size = self.streams[stream]
@@ -373,6 +420,9 @@ class BusMachine(RuleBasedStateMachine):
                 choices.append(partial(worker.renew, session_id))
                 if held.waiting:
                     choices += [held.wake, held.tire]
+        for name, expected in self.expected.items():
+            for call_id in expected.approvals.waiting(self.servers.now_ms):
+                choices += [partial(self._decide, name, call_id, word) for word in ("approved", "denied")]
         return choices
 
     def _do(self, choice: Callable[[], None]) -> None:
@@ -380,6 +430,17 @@ class BusMachine(RuleBasedStateMachine):
         self.loop.settle()
         if self.world.failures:
             raise self.world.failures[0]
+
+    def _at_once(self, work: Callable[[FaultyCalls], Coroutine[Any, Any, None]]) -> None:
+        """Does something before anything else goes on."""
+        process = Process(self.world)
+        process.spawn(work(process.calls))
+        self.loop.settle()
+        while lanes := process.calls.lanes():
+            self._do(partial(process.calls.serve, lanes[0]))
+
+    def _look_back(self, name: str, *, complete: bool) -> None:
+        self._at_once(partial(look_back, world=self.world, session_id=name, complete=complete))
 
     @contextmanager
     def checked(self) -> Iterator[None]:
@@ -392,15 +453,15 @@ class BusMachine(RuleBasedStateMachine):
     def _compare(self) -> None:
         for name, expected in self.expected.items():
             k = self.keys.of(name)
-            replies = self.servers.node_of(k.session).commands(_questions(k, expected))
-            expected.compare(_look(replies, name))
+            replies = self.servers.node_of(k.session).commands(questions(k, expected))
+            expected.compare(look_of(replies, name))
 
     def _seen(self, call: Call, reply: Any) -> None:
         """A script was executed: what it promised, and what it published."""
         _, _, session_id = call.keys[0].partition(":s:")
         expected = self.expected.get(session_id)
         if expected:
-            _tell(expected, call, reply, self.servers.now_ms)
+            tell(expected, call, reply, self.servers.now_ms)
         head = len(expected.events) if expected else 0
         by = str(call.args[3]) if call.script == "interrupt" else ""
         for channel, payload in self.servers.heard(call.keys[0]):
@@ -415,7 +476,7 @@ class BusMachine(RuleBasedStateMachine):
     def _publish(self, channel: str, payload: bytes, by: str) -> None:
         if channel.endswith(":live"):
             name, item = channel.split(":s:")[1][:-5], parse_live(payload)
-            self.expected[name].published(item, by)
+            self.expected[name].published(item, by, self.servers.now_ms)
             for reader in self.readers:
                 if reader.session_id == name:
                     reader.publish(item)
@@ -435,98 +496,5 @@ class BusMachine(RuleBasedStateMachine):
                 worker.words.append(("", payload))
 
 
-class RollingBackMachine(BusMachine):
-    """The same, and once the server comes back with older data and another replication id."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._kept: tuple[list[tuple[bytes, bytes]], dict[str, Expected]] | None = None
-
-    @precondition(lambda self: self._kept is None)
-    @happens()
-    def keep(self) -> None:
-        """What is on the disk."""
-        node = self.servers.nodes[0]
-        names = node.command("KEYS", "*")
-        dumps = node.commands([("DUMP", name) for name in names])
-        self._kept = (list(zip(names, dumps, strict=True)), copy.deepcopy(self.expected))
-
-    @precondition(lambda self: self._kept is not None)
-    @happens()
-    def roll_back(self) -> None:
-        """The server restarts from it. Clients hear of the gap, and send again what was acknowledged there."""
-        assert self._kept
-        (dumps, kept), self._kept = self._kept, None
-        node = self.servers.nodes[0]
-        node.command("FLUSHALL")
-        node.commands([("RESTORE", name, 0, dump) for name, dump in dumps])
-        node.command("DEBUG", "CHANGE-REPL-ID")
-        lost = {name: expected.accepted - kept[name].accepted for name, expected in self.expected.items()}
-        for name, expected in self.expected.items():
-            expected.__dict__.update(kept[name].__dict__, rolled_back=True)
-            for owner in expected.owners.values():
-                owner.until_ms = 0
-        for reader in self.readers:
-            reader.move()
-        for name, message_ids in lost.items():
-            for message_id in sorted(message_ids):
-                client = self._client(self.names.index(name))
-                again = client.switch if message_id.startswith("switch") else client.say
-                client.spawn(again(message_id))
-
-
-async def _open(api: Sessions, name: str) -> None:
-    await api.open(NewSession(), "alice", session_id=name)
-
-
-def _tell(expected: Expected, call: Call, reply: Any, now_ms: int) -> None:
-    word, args = reply[0], call.args
-    stage: Any = args[3] if call.script == "next" else args[2] if len(args) > 2 else ""
-    if call.script == "lease" and word == b"ok":
-        expected.granted(stage, reply[1].decode(), now_ms, now_ms + LEASE_MS)
-    elif call.script == "renew" and word == b"ok":
-        expected.renewed(stage, str(args[3]), now_ms + LEASE_MS)
-    elif call.script in ("release", "handover") and word == b"ok":
-        expected.given_back(stage, str(args[3]))
-    elif call.script == "next" and word == b"mail":
-        expected.given(stage, reply[1].decode(), str(args[4]))
-
-
-def _questions(k: SessionKeys, expected: Expected) -> list[tuple[str, ...]]:
-    return [
-        ("HGETALL", k.session),
-        ("XRANGE", k.log, f"({expected.looked}-0", "+"),
-        ("XRANGE", k.log, "-", "+", "COUNT", "1"),
-        ("XRANGE", k.speech, "-", "+"),
-        *(("XRANGE", k.mail(stage), "-", "+") for stage in STAGES),
-        *(("ZSCORE", k.ready(stage), k.session_id) for stage in STAGES),
-        *(("XRANGE", k.dead(stage), "-", "+") for stage in STAGES),
-    ]
-
-
-def _look(replies: list[Any], name: str) -> Look:
-    fields, log, first, speech, *rest = replies
-    boxes, scores, letters = rest[:3], rest[3:6], rest[6:]
-    return Look(
-        fields=_pairs(fields),
-        log=[(_seq(entry), entry[1][1]) for entry in log],
-        first_seq=_seq(first[0]) if first else 1,
-        speech=[_seq(entry) for entry in speech],
-        mail={
-            stage: {entry[0].decode(): _pairs(entry[1]) for entry in box}
-            for stage, box in zip(STAGES, boxes, strict=True)
-        },
-        ready={stage: None if score is None else float(score) for stage, score in zip(STAGES, scores, strict=True)},
-        dead={
-            stage: [pairs for entry in box if (pairs := _pairs(entry[1]))[b"sid"] == name.encode()]
-            for stage, box in zip(STAGES, letters, strict=True)
-        },
-    )
-
-
-def _seq(entry: list[Any]) -> int:
-    return int(entry[0].partition(b"-")[0])
-
-
-def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+async def _open(calls: FaultyCalls, world: World, session_id: str) -> None:
+    await Sessions(calls, world.keys, world.settings, PUBLISH).open(NewSession(), "alice", session_id=session_id)

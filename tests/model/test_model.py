@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from model.faults import Servers
-from model.machine import BusMachine, RollingBackMachine
+from model.machine import BusMachine
+from model.rolling import RollingBackMachine
 from model.run import run
 from support.redis_cluster import Cluster
 from support.report import Show

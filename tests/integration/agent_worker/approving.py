@@ -95,4 +95,4 @@ async def ask(talk: Conversation, left: timedelta) -> None:
     request = ToolApprovalRequestData(
         tool_call_id="c1", tool_name="note", parameters={}, expires_at=datetime.now(UTC) - timedelta(hours=1)
     )
-    await lease.emit(Emission(1).ask(request, patience=left))
+    await lease.emit(Emission(1).ask(request, expires_in=left))

@@ -46,7 +46,7 @@ class ToolCalls:
         self._context = context
         self._turn = turn
         self._room = asyncio.Semaphore(settings.agent_parallel_tools)
-        self._patience = timedelta(seconds=settings.agent_approval_timeout_s)
+        self._approval_timeout = timedelta(seconds=settings.agent_approval_timeout_s)
 
     async def make(self, calls: CallTools) -> None:
         """Give each call its outcome. Cancelling this cancels the calls at their servers.
@@ -99,7 +99,7 @@ class ToolCalls:
         """Ask clients to approve the calls, in one write."""
         if not calls:
             return
-        expires_at = datetime.now(UTC) + self._patience
+        expires_at = datetime.now(UTC) + self._approval_timeout
         emission = Emission(self._context.turn)
         for call in calls:
             request = ToolApprovalRequestData(
@@ -110,7 +110,7 @@ class ToolCalls:
             )
             asked = Asked(tool_call_id=call.tool_call_id)
             emission.event(ToolApprovalRequest(**self._context.envelope, data=request))
-            emission.journal(dump_entry(asked)).ask(request, patience=self._patience)
+            emission.journal(dump_entry(asked)).ask(request, expires_in=self._approval_timeout)
             self._turn.record(asked)
         await self._lease.emit(emission)
 

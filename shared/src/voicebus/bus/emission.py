@@ -93,10 +93,10 @@ class Emission:
         self.operations += ("answered", turn)
         return self
 
-    def ask(self, request: ToolApprovalRequestData, *, patience: timedelta) -> Self:
+    def ask(self, request: ToolApprovalRequestData, *, expires_in: timedelta) -> Self:
         """The call waits for a person's word: so long by the server's clock, unless it is settled or its turn over."""
-        patience_ms = round(patience.total_seconds() * 1000)
-        self.operations += ("ask", request.tool_call_id, patience_ms, request.model_dump_json().encode())
+        expires_in_ms = round(expires_in.total_seconds() * 1000)
+        self.operations += ("ask", request.tool_call_id, expires_in_ms, request.model_dump_json().encode())
         return self
 
     def settle(self, tool_call_id: str) -> Self:

@@ -4,7 +4,7 @@
 -- ARGV: 3 log_max, 4 stage, 5 token, 6 number, 7 turn (0: of no turn), 8 response id ('' none), then operations:
 --       event BODY · ephemeral BODY · begin · restart BODY · open STT ('' none) USER MAIL · sentence MAIL
 --       · speech HEAD TAIL AUDIO SEGMENT MS TEXT ('' as before) IS_LAST (1 or 0) · journal STEP · history ENTRY KEEP
---       · answered TURN · cursor ID · note TEXT · ask TOOL_CALL_ID PATIENCE_MS REQUEST · settle TOOL_CALL_ID
+--       · answered TURN · cursor ID · note TEXT · ask TOOL_CALL_ID EXPIRES_IN_MS REQUEST · settle TOOL_CALL_ID
 -- Replies: {'ok', seq, 1 if mail waits behind the cursor, else 0} | {'repeated', seq, 1}
 --          | {'gap', last number} | {'stale'} | {'cancelled'}
 local log, speech, mailbox, spoken = KEYS[2], KEYS[3], KEYS[4], KEYS[11]
@@ -127,9 +127,9 @@ local function answered(finished)
 end
 
 -- The request stays text: read as a table and written again, it would lose digits and empty lists.
-local function ask(call, patience_ms, request)
+local function ask(call, expires_in_ms, request)
   local asked = cjson.decode(get('approvals') or '{}')
-  asked[call] = { state = 'pending', turn = turn, expires_ms = clock() + tonumber(patience_ms), request = request }
+  asked[call] = { state = 'pending', turn = turn, expires_ms = clock() + tonumber(expires_in_ms), request = request }
   set('approvals', cjson.encode(asked))
 end
 

@@ -1,0 +1,100 @@
+"""Workers of the agent stage: what the service does, with the same writes in the same order, without an LLM."""
+
+from typing import ClassVar
+
+from model.actors import World
+from model.answering import Answering
+from model.demand import demand
+from model.tools import ToolCalls
+from model.workers import Worker
+
+from voicebus.bus.delivery import Delivery
+from voicebus.bus.emission import Emission
+from voicebus.chassis.held import Held
+from voicebus.chassis.mailbox import mail_by_mail
+from voicebus.contract import events, payloads
+from voicebus.contract.errors import TurnCancelled
+from voicebus.contract.keys import Stage
+from voicebus.contract.mail import Sentence, UserTurn
+from voicebus.contract.sessions import HistoryEntry
+
+
+class Agent(Worker):
+    """Answers turns."""
+
+    stage: ClassVar[Stage] = "agent"
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self._serve = mail_by_mail(self.stage, self._answer)
+
+    async def serve(self, held: Held) -> None:
+        """Answers what is mailed."""
+        await self._serve(held)
+
+    async def _answer(self, held: Held, delivery: Delivery) -> None:
+        assert isinstance(delivery.mail, UserTurn)
+        turn = Answering(held, delivery, delivery.mail)
+        demand(all(step["turn"] == turn.number for step in turn.journal), "another turn's journal:", turn.journal)
+        if delivery.cancelled:
+            await self._wind_up(turn)
+            return
+        try:
+            await held.while_not_cancelled(turn.number, self._work(turn))
+        except TurnCancelled:
+            await self._wind_up(turn)
+
+    async def _work(self, turn: Answering) -> None:
+        cut = turn.delivery.response
+        if cut and not turn.step("responded", cut):
+            data = payloads.ResponseRestartedData(response_id=cut, discard_from_seq=turn.delivery.response_from)
+            event = events.ResponseRestarted(**self.mark(turn.held, turn.number), data=data)
+            await turn.held.lease.emit(Emission(turn.number).restart(event))
+        if turn.tools:
+            if not turn.step("responded"):
+                await self._respond(turn, is_last=False)
+            if await ToolCalls(self, turn).make():
+                return  # the next worker waits on
+        await self._respond(turn, is_last=True)
+
+    async def _respond(self, turn: Answering, *, is_last: bool) -> None:
+        lease, number = turn.held.lease, turn.number
+        response_id = f"{lease.token}/{number}/{int(is_last)}"
+        segments, tokens = turn.segments, 1 + (turn.plan >> 2) % 4
+        writes = []
+        for token in range(tokens):
+            emission = Emission(number, response_id)
+            if not token:
+                status = payloads.StatusData(status="thinking")
+                emission.begin().ephemeral(events.Thinking(**self.mark(turn.held, number), data=status))
+            data = payloads.TokenData(token=str(token), response_id=response_id)
+            emission.event(events.Token(**self.mark(turn.held, number), data=data))
+            if token % 2 == 0:
+                text = f"Sentence {segments} of {response_id}."
+                emission.sentence(Sentence(turn=number, response_id=response_id, segment=segments, text=text))
+                segments += 1
+            writes.append(emission)
+        for first in range(0, tokens, 2):
+            await lease.emit(*writes[first : first + 2])
+        if is_last:
+            answer = payloads.ResponseData(content=str(tokens), response_id=response_id, segments=segments)
+            ends = Emission(number, response_id).event(events.Response(**self.mark(turn.held, number), data=answer))
+            await lease.emit(self._ended(ends, turn, HistoryEntry(turn=number, user="?", assistant="!")))
+        else:
+            step = turn.record("responded", response_id, segments=segments)
+            await lease.emit(Emission(number, response_id).journal(step))
+
+    async def _wind_up(self, turn: Answering) -> None:
+        cut = await turn.held.lease.cut(turn.number)
+        emission = Emission()
+        if turn.journal or not cut.joined:
+            entry = HistoryEntry(turn=turn.number, user="?", assistant=cut.heard, interrupted=True, cut=cut)
+            self._ended(emission, turn, entry)
+        else:
+            emission.answered(turn.number).cursor(turn.delivery.id)
+        await turn.held.lease.emit(emission)
+
+    def _ended(self, emission: Emission, turn: Answering, entry: HistoryEntry) -> Emission:
+        """The turn's last write."""
+        emission.history(entry.dump(), keep=self.world.turns_kept)
+        return emission.answered(turn.number).cursor(turn.delivery.id)
