@@ -242,6 +242,7 @@ def running_processes(redis_url: str, folder: Path) -> Iterator[Processes]:
         "PARTITIONS": str(PARTITIONS),
         "LEASE_S": str(LEASE_S),
         "MCP_CONFIG": str(folder / "mcp.json"),
+        "AGENT_TOOLS_READY_S": "60",  # on a busy machine too
     }
     pools: dict[Stage, WorkerPool] = {
         stage: WorkerPool(f"{stage}_worker", 2, folder, **environment) for stage in STAGES

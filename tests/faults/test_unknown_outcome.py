@@ -71,4 +71,5 @@ def agent_workers(bus_settings: BusSettings, folder: Path, model_url: str) -> Wo
         MCP_CONFIG=str(folder / "mcp.json"),
         AGENT_MODEL="openai:note",
         AGENT_BASE_URL=model_url,
+        AGENT_TOOLS_READY_S="60",  # on a busy machine too
     )
