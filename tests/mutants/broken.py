@@ -213,7 +213,7 @@ MUTANTS = (
         f"{LUA}/emit.lua",
         "  unspeak(speech, taken)\n",
         "",
-        (f"{BUS}/test_interruption.py::test_sentences_that_were_heard_of_an_abandoned_response_are_known",),
+        (f"{BUS}/test_heard.py::test_sentences_that_were_heard_of_an_abandoned_response_are_known",),
     ),
     Mutant(
         "abandoned",
@@ -296,6 +296,6 @@ MUTANTS = (
         f"{LUA}/cut.lua",
         "    correct(keys.history, turn, told)\n",
         "",
-        (f"{BUS}/test_interruption.py::test_history_holds_what_was_heard_of_a_complete_answer",),
+        (f"{BUS}/test_heard.py::test_history_holds_what_was_heard_of_a_complete_answer",),
     ),
 )

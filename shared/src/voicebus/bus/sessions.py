@@ -172,7 +172,7 @@ def session_of(values: Sequence[Any]) -> Session:
 
 
 def _waiting(raw: dict[str, str]) -> tuple[ToolApprovalRequestData, ...]:
-    """The tool calls on which a client can still decide, the first to expire first."""
+    """The tool calls on which nobody has decided yet, the first to expire first."""
     if raw["status"] != "open":
         return ()
     waiting = [

@@ -169,7 +169,7 @@ class AgentSwitchData(Frozen):
 
 
 class InterruptedData(Frozen):
-    """A turn was cut short; speech with a lower `n` than `speech_next` is void.
+    """A turn was cut short; its speech, all with a lower `n` than `speech_next`, is void.
 
     `joined`: the user goes on speaking, and the next turn holds this one's text, too.
     """

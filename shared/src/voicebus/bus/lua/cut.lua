@@ -1,10 +1,11 @@
 -- Cuts turns short. Put in front of the scripts that do it, behind playback.lua.
 -- `keys`: log, speech, spoken, tts and agent (mailboxes), history. `turns` are the playbacks.
 
--- The turn that is being answered, or will be next: one that was cut before may not be wound up yet. '' if none.
-local function being_answered(keys)
+-- The turn that is being answered, or will be next; '' if none. One that was cut before and is not wound up yet is
+-- looked past only for somebody who speaks: what that cuts is joined, and not lost.
+local function being_answered(keys, joins)
   local active, from = get('active_turn') or '', '-'
-  while active == '' or listed('cancelled', active) do
+  while active == '' or joins and listed('cancelled', active) do
     local head = redis.call('XRANGE', keys.agent, from, '+', 'COUNT', 1)[1]
     if not head then return '' end
     active, from = field(head[2], 't'), '(' .. head[1]
@@ -40,33 +41,47 @@ local function chosen(going, named, played, turns)
   return numbers
 end
 
--- What was heard of a turn: its sentences until `played`, the last one in proportion to its words.
+-- The first part of a text, in proportion to its words. A word so long that its script may have no spaces is cut, too.
+local LONG_WORD = 24 -- bytes
+local function beginning(text, share)
+  local words = {}
+  for word in string.gmatch(text, '%S+') do words[#words + 1] = word end
+  local count = math.floor(#words * share)
+  local kept, next_word = table.concat(words, ' ', 1, count), words[count + 1]
+  if next_word and #next_word > LONG_WORD then
+    local characters = {}
+    for character in string.gmatch(next_word, '[^\128-\191][\128-\191]*') do
+      characters[#characters + 1] = character
+    end
+    local part = table.concat(characters, '', 1, math.floor(#characters * (#words * share - count)))
+    return kept .. (kept ~= '' and part ~= '' and ' ' or '') .. part
+  end
+  return kept
+end
+
+-- What was heard of a turn: its sentences until `played`. Of one whose speech is not all out yet, the rest is taken to
+-- last as long as usual speech.
+local MS_PER_BYTE = 60
 local function heard(sentences, played)
   local texts = {}
   for _, sentence in ipairs(sentences) do
-    local words = {}
-    for word in string.gmatch(sentence.text, '%S+') do words[#words + 1] = word end
-    local count = #words
+    local share = 1
     if not sentence.said then
-      if sentence.ms > 0 then count = math.floor(count * math.max(0, math.min(1, played / sentence.ms))) end
-      if played <= 0 then count = 0 end
+      local all_ms = sentence.whole and sentence.ms or math.max(sentence.ms, MS_PER_BYTE * #sentence.text)
+      share = sentence.ms > 0 and math.max(0, math.min(1, math.min(played, sentence.ms) / all_ms)) or 0
       played = played - sentence.ms
     end
-    if count > 0 then texts[#texts + 1] = table.concat(words, ' ', 1, count) end
+    local text = beginning(sentence.text, share)
+    if text ~= '' then texts[#texts + 1] = text end
   end
   return table.concat(texts, ' ')
 end
 
--- Whether its playback has begun.
-local function was_heard(turn, turns, time)
-  local playback = playback_of(turn, turns)
-  return playback ~= nil and playback.from <= time
-end
-
 -- Whether nothing of the answer has reached the user: what is said then goes on with the question.
-local function untold(turn, turns, time)
-  if get('mode') ~= 'voice' and (get('response') or tonumber(turn) <= number('answered')) then return false end
-  return not was_heard(turn, turns, time)
+local function untold(turn, playback, time)
+  local begun = get('response') and get('active_turn') == turn
+  if get('mode') ~= 'voice' and (begun or tonumber(turn) <= number('answered')) then return false end
+  return not was_heard(playback, time)
 end
 
 -- What the user said to open the turn. Events that open one begin with its number and their type.
@@ -98,6 +113,7 @@ local function correct(history, turn, told)
   end
 end
 
+-- Its speech is void below the number behind its last chunk.
 local function cut(keys, turns, opening, step)
   local turn, told = step.turn, '"heard":' .. cjson.encode(step.heard) .. (step.joined and ',"joined":true' or '')
   note('cancelled', turn, 128)
@@ -107,7 +123,9 @@ local function cut(keys, turns, opening, step)
   for i = #turns, 1, -1 do
     if turns[i].turn == turn then table.remove(turns, i) end
   end
-  local data = '"data":{"turn":' .. turn .. ',' .. told .. ',"speech_next":' .. (number('n') + 1) .. '}}'
+  local newest = step.sentences[#step.sentences]
+  local void = ',"speech_next":' .. (newest and newest.last + 1 or 1)
+  local data = '"data":{"turn":' .. turn .. ',' .. told .. void .. '}}'
   local seq = append(keys.log, opening .. ',' .. data, turn)
   if tonumber(turn) <= number('answered') then
     correct(keys.history, turn, told)
@@ -121,11 +139,11 @@ local function cut(keys, turns, opening, step)
 end
 
 -- Cuts the turn that is named, else ('') all that are being answered, spoken or heard. `played` ms were heard (nil: an
--- estimate); `opening` is the event's body up to its data. With `joins`, what the user said to open a turn that
--- reached nobody is returned.
+-- estimate) of the first of them that was heard at all; `opening` is the event's body up to its data. With `joins`,
+-- what the user said to open a turn that reached nobody is returned.
 -- Returns nil if there is nothing to cut, else {seq of the last event, first turn, text}.
 local function cut_short(keys, named, played, opening, joins)
-  local time, turns, active = clock(), playbacks(), being_answered(keys)
+  local time, turns, active = clock(), playbacks(), being_answered(keys, joins)
   local numbers = chosen(going_on(keys, active, turns, time), named, played, turns)
   if #numbers == 0 then return nil end
 
@@ -133,10 +151,10 @@ local function cut_short(keys, named, played, opening, joins)
   local plan, questions = {}, {}
   for i, number_of in ipairs(numbers) do
     local turn = tostring(number_of)
-    local sentences = sentences_of(keys.spoken, turn)
-    local text = heard(sentences, played or played_of(turn, turns, time))
-    if played and was_heard(turn, turns, time) then played = 0 end
-    local asked = joins and untold(turn, turns, time) and question(keys.log, turn) or ''
+    local sentences, playback = sentences_of(keys.spoken, turn), playback_of(turn, turns)
+    local text = heard(sentences, played or played_of(playback, time))
+    if played and was_heard(playback, time) then played = 0 end
+    local asked = joins and untold(turn, playback, time) and question(keys.log, turn) or ''
     if asked ~= '' then questions[#questions + 1] = asked end
     plan[i] = { turn = turn, sentences = sentences, heard = text, joined = asked ~= '' }
   end
@@ -149,6 +167,6 @@ local function cut_short(keys, named, played, opening, joins)
     if playback.from > time then playback.from = free end
     free = math.max(time, playback.from + playback.ms)
   end
-  keep_playbacks(turns)
+  keep_playbacks(turns, time)
   return { seq, numbers[1], table.concat(questions, ' ') }
 end

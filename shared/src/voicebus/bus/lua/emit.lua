@@ -10,6 +10,7 @@
 local log, speech, mailbox, spoken = KEYS[2], KEYS[3], KEYS[4], KEYS[11]
 local stage, token, this, turn, response = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local SPEECH_KEPT_MS, SPEECH_KEPT = 60000, 4096
+local SPOKEN_KEPT_MS = 3600000 -- longer than a turn may take
 
 trim_log(log, ARGV[3])
 if not fenced(stage, token) then return { 'stale' } end
@@ -23,28 +24,34 @@ local function begin_response()
   set('response', response, 'response_from', number('seq') + 1)
 end
 
--- Takes back the speech of the response that was cut. Its sentences that were heard to their end are noted: they are
+-- Takes back the speech of the response that was cut. Its sentences that were heard to their end stay noted: they are
 -- not spoken again.
 local function take_back(cut)
-  local turns, taken, left = playbacks(), {}, 0
-  local played = played_of(turn, turns, clock())
+  local time, turns, taken, left = clock(), playbacks(), {}, 0
+  local playback = playback_of(turn, turns)
+  local played = played_of(playback, time)
   for _, sentence in ipairs(sentences_of(spoken, turn)) do
     if not sentence.said then
       played = played - sentence.ms
-      if sentence.response ~= cut then
-        left = left + sentence.ms
-      else
+      if sentence.response == cut then
+        sentence.said = sentence.whole and sentence.ms > 0 and played >= 0
         taken[#taken + 1] = sentence
-        sentence.said = sentence.whole and played >= 0
-        redis.call('LSET', spoken, sentence.index, cjson.encode(sentence))
+      else
+        left = left + sentence.ms
       end
     end
   end
   unspeak(speech, taken)
-  local playback = playback_of(turn, turns)
-  if playback then playback.ms = left end
-  keep_playbacks(turns)
-  if get('played_turn') == turn then set('played_ms', math.min(number('played_ms'), left)) end
+  for _, sentence in ipairs(taken) do
+    local raw = sentence.raw
+    sentence.raw = nil
+    if sentence.said then redis.call('LINSERT', spoken, 'BEFORE', raw, cjson.encode(sentence)) end
+    redis.call('LREM', spoken, 1, raw)
+  end
+  if not playback then return end
+  playback.begun = was_heard(playback, time)
+  playback.ms, playback.played = left, math.min(playback.played, left)
+  keep_playbacks(turns, time)
 end
 
 local function abandon_response(body)
@@ -81,17 +88,18 @@ local function extend_playback(time, ms)
   local turns = playbacks()
   local last = turns[#turns]
   if not last or last.turn ~= turn then
-    last = { turn = turn, from = math.max(time, last and last.from + last.ms or 0), ms = 0 }
+    local from = math.max(time, last and last.from + last.ms or 0)
+    last = { turn = turn, from = from, ms = 0, played = -1, at = 0, begun = false }
     turns[#turns + 1] = last
   end
   last.from = math.max(last.from, time - last.ms) -- whoever had heard all of it waited for more
   last.ms = last.ms + ms
-  keep_playbacks(turns)
+  keep_playbacks(turns, time)
   return last.from + last.ms
 end
 
 -- Notes what was added to the last sentence, or the next one; those of turns that nobody hears any more go.
-local function note_spoken(n, segment, ms, text, whole)
+local function note_spoken(n, time, segment, ms, text, whole)
   local newest = redis.call('LINDEX', spoken, -1)
   local last = newest and cjson.decode(newest)
   if last and last.turn == turn and last.response == response and last.segment == segment then
@@ -99,8 +107,8 @@ local function note_spoken(n, segment, ms, text, whole)
     redis.call('LSET', spoken, -1, cjson.encode(last))
     return
   end
-  local sentence = { turn = turn, response = response, segment = segment, ms = ms, text = text, whole = whole }
-  sentence.first, sentence.last = n, n
+  local sentence = { turn = turn, response = response, segment = segment, text = text, whole = whole }
+  sentence.at, sentence.ms, sentence.first, sentence.last = time, ms, n, n
   redis.call('RPUSH', spoken, cjson.encode(sentence))
   redis.call('LTRIM', spoken, -SPEECH_KEPT, -1)
   local turns = playbacks()
@@ -115,8 +123,9 @@ local function speak(head, tail, audio, segment, ms, text, is_last)
   redis.call('XADD', speech, n .. '-0', 's', seq, 't', turn, 'r', response, 'g', segment, 'ms', ms, 'at', time,
     'h', header, 'a', audio)
   local left_ms = extend_playback(time, tonumber(ms)) - time
-  note_spoken(n, tonumber(segment), tonumber(ms), text, is_last == '1')
+  note_spoken(n, time, tonumber(segment), tonumber(ms), text, is_last == '1')
   redis.call('PEXPIRE', speech, math.ceil(left_ms) + SPEECH_KEPT_MS)
+  redis.call('PEXPIRE', spoken, math.ceil(left_ms) + SPOKEN_KEPT_MS)
   publish(session .. ':live', 's|' .. epoch() .. '|' .. seq .. '|' .. n .. '|' .. #header .. '|' .. header .. audio)
 end
 
