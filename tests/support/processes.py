@@ -55,12 +55,12 @@ def services(*wanted: Service) -> Iterator[list[subprocess.Popen[bytes]]]:
         subprocess.TimeoutExpired: one did not stop within 20 s.
     """
     with ExitStack() as stack:
-        running = []
-        for each in wanted:
-            command = [sys.executable, "-m", each.module]
-            running.append(subprocess.Popen(command, env=os.environ | each.environment))
-            stack.callback(_wait_or_kill, running[-1])
+        running: list[subprocess.Popen[bytes]] = []
         try:
+            for each in wanted:
+                command = [sys.executable, "-m", each.module]
+                running.append(subprocess.Popen(command, env=os.environ | each.environment))
+                stack.callback(_wait_or_kill, running[-1])
             wait_until_ready([each.port for each in wanted], timeout_s=60)
             yield running
         finally:

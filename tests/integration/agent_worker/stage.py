@@ -30,12 +30,12 @@ from voicebus.contract.payloads import Mode
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import HistoryEntry, NewSession
 
-Step = str | float | DeltaToolCall | Exception
+Step = str | float | asyncio.Event | DeltaToolCall | Exception
 Script = Callable[[list[ModelMessage]], Sequence[Step]]
 
 
 class Scripted:
-    """A model that says what its script says to the messages: texts, tool calls, seconds to wait, failures."""
+    """A model that says what its script says to the messages: texts, tool calls, what to wait for, failures."""
 
     def __init__(self, script: Script) -> None:
         self.requests: list[list[ModelMessage]] = []
@@ -54,6 +54,8 @@ class Scripted:
                     raise step
                 case float():
                     await asyncio.sleep(step)
+                case asyncio.Event():
+                    await step.wait()
                 case str():
                     yield step
                 case DeltaToolCall():
@@ -122,7 +124,7 @@ class Conversation:
         ]
         return [json.loads(fields[b"d"]) for fields in found]
 
-    async def speak(self, *, seconds: int) -> None:
+    async def speak(self, *, seconds: float) -> None:
         """The first sentence that waits for TTS, as so much speech."""
         speaker = await self.bus.stages("tts", "tts-1").lease(self.session_id)
         assert speaker is not None
@@ -132,7 +134,7 @@ class Conversation:
         sentence = delivery.mail
         emission = Emission(sentence.turn, sentence.response_id).speech(
             Envelope(session_id=self.session_id, turn=sentence.turn),
-            bytes(32_000 * seconds),
+            bytes(2 * round(16_000 * seconds)),
             segment=sentence.segment,
             sample_rate=16_000,
             is_last=True,
@@ -140,6 +142,11 @@ class Conversation:
         )
         await speaker.emit(emission.cursor(delivery.id))
         await speaker.release()
+
+    async def hear(self, *, seconds: float) -> None:
+        """A client plays so much of the first turn's first sentence, which was just spoken, and says so."""
+        await asyncio.sleep(seconds + 0.02)  # as long as that takes
+        await self.bus.inbox.played(self.session_id, 1, 0, round(seconds * 1_000))
 
     async def barge_in(self) -> str:
         """Somebody speaks; what is to be joined."""

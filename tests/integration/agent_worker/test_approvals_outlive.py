@@ -34,6 +34,7 @@ from integration.agent_worker.stage import (
 )
 from pydantic_ai.messages import ModelMessage, ToolReturnPart
 
+from agent_worker.history import past_messages
 from agent_worker.respond import Responder
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.settings import BusSettings
@@ -150,6 +151,25 @@ async def test_an_interruption_ends_the_wait_and_the_call_is_never_made(patient:
     (returned,) = [
         part for message in scripted.requests[-1] for part in message.parts if isinstance(part, ToolReturnPart)
     ]
+    assert (returned.outcome, returned.content) == ("interrupted", "not made")
+    assert not http_tools.lines("notes")
+
+
+async def test_a_call_whose_request_an_interruption_took_back_is_told_as_not_made(
+    bus_settings: BusSettings, http_tools: HttpTools
+) -> None:
+    """`answer_once` hears of no interruption: it has no worker around it."""
+    async with open_bus(replace(bus_settings, lease_ms=900)) as bus, toolset(http_tools.guarded()) as tools:
+        talk = await converse(bus)
+        responder = Responder(bus, scripted_agent(Scripted(noting), tools))
+        await talk.say("note it")
+        working = asyncio.create_task(answer_once(bus, responder, talk, "w"))
+        await talk.until("tool_approval_request")
+        await talk.interrupt()
+        async with asyncio.timeout(20):
+            await working
+        past = past_messages(await bus.sessions.history(talk.session_id))
+    (returned,) = [part for message in past for part in message.parts if isinstance(part, ToolReturnPart)]
     assert (returned.outcome, returned.content) == ("interrupted", "not made")
     assert not http_tools.lines("notes")
 

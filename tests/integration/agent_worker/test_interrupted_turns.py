@@ -18,6 +18,7 @@ from integration.agent_worker.stage import (
 from pydantic_ai.messages import ModelMessage, TextPart, ToolReturnPart, UserPromptPart
 
 from voicebus.bus.bus import Bus
+from voicebus.contract.sessions import conversation_of
 
 
 async def test_an_interruption_ends_the_answer_at_once_and_history_has_what_was_written(bus: Bus) -> None:
@@ -58,8 +59,8 @@ async def test_the_model_is_told_what_was_heard_of_an_answer_whose_playback_was_
     async with no_tools() as tools, agent(bus, scripted, tools):
         await talk.say("go")
         await talk.until("response")
-        await talk.speak(seconds=1)
-        await bus.inbox.played(talk.session_id, 1, 0, 500)
+        await talk.speak(seconds=0.2)
+        await talk.hear(seconds=0.1)
         await talk.interrupt()
         await talk.say("stop")
         await talk.until("response", 2)
@@ -79,6 +80,27 @@ async def test_a_question_that_goes_on_is_told_to_the_model_once(bus: Bus) -> No
     users = [part for m in scripted.requests[-1] for part in m.parts if isinstance(part, UserPromptPart)]
     assert [part.content for part in users] == ["what time is it in paris"]
     assert [entry.user for entry in await talk.history()] == ["what time is it in paris"]
+
+
+async def test_a_question_that_goes_on_while_a_tool_runs_is_in_the_conversation_once(
+    bus: Bus, http_tools: HttpTools
+) -> None:
+    def looking(messages: list[ModelMessage]) -> list[Step]:
+        return [call("note", text="n")] if prompt(messages) == "what time is it" else ["Late."]
+
+    http_tools.shut("go")
+    talk = await converse(bus)
+    scripted = Scripted(looking)
+    async with toolset(http_tools.config()) as tools, agent(bus, scripted, tools):
+        await talk.say("what time is it")
+        await eventually(lambda: http_tools.lines("notes") == ["n"])
+        assert await talk.barge_in() == "what time is it"
+        await talk.say("what time is it in paris")
+        await talk.until("response")
+    conversation = conversation_of(await bus.sessions.history(talk.session_id))
+    assert [(entry.user, entry.assistant) for entry in conversation] == [("what time is it in paris", "Late.")]
+    returned = [part for m in scripted.requests[-1] for part in m.parts if isinstance(part, ToolReturnPart)]
+    assert [part.content for part in returned] == ["called off; it may have had part of its effect"]
 
 
 async def eventually_idle(talk: Conversation) -> None:

@@ -1,5 +1,6 @@
 """A worker dies at any of its writes, before or after Redis applied it; the next one goes on as if nothing happened."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from integration.agent_worker.stage import (
     seen,
     take,
 )
+from pydantic_ai.exceptions import ModelAPIError
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolReturnPart
 
 from agent_worker.respond import Responder
@@ -88,12 +90,45 @@ async def test_sentences_that_were_heard_before_a_death_are_not_spoken_again(bus
         talk, responder = await converse(bus, "voice"), Responder(bus, scripted_agent(scripted, tools))
         await talk.say("count")
         assert await answer_and_die(bus, responder, talk, "doomed", b"Three.", before=False)
-        await talk.speak(seconds=1)
-        await bus.inbox.played(talk.session_id, 1, 0, 1_000)
+        await talk.speak(seconds=0.1)
+        await talk.hear(seconds=0.1)
         await answer_once(bus, responder, talk, "heir")
         assert [s["text"] for s in await talk.sentences()] == ["Two.", "Three.", "Four."]
         assert [s["segment"] for s in await talk.sentences()] == [1, 2, 3]
         assert (await talk.events())[-1]["data"]["segments"] == 4
+
+
+async def test_the_third_worker_does_not_speak_again_what_was_heard_of_the_first_one(bus: Bus) -> None:
+    scripted = Scripted(lambda _: ["One. ", 0.05, "Two. ", 0.05, "Three. ", 0.05, "Four."])
+    async with no_tools() as tools:
+        talk, responder = await converse(bus, "voice"), Responder(bus, scripted_agent(scripted, tools))
+        await talk.say("count")
+        assert await answer_and_die(bus, responder, talk, "doomed", b"Three.", before=False)
+        await talk.speak(seconds=0.1)
+        await talk.hear(seconds=0.1)
+        assert await answer_and_die(bus, responder, talk, "heir", b"response_restarted", before=False)
+        await answer_once(bus, responder, talk, "heir's heir")
+    assert [s["text"] for s in await talk.sentences()] == ["Two.", "Three.", "Four."]
+
+
+async def test_a_death_between_two_attempts_at_the_model_does_not_repeat_what_was_heard(bus: Bus) -> None:
+    heard = asyncio.Event()
+
+    def breaking(_: list[ModelMessage]) -> list[Step]:
+        end: list[Step] = [] if heard.is_set() else [heard, ModelAPIError("m", "reset")]
+        return ["One. ", 0.05, "Two.", *end]
+
+    async with no_tools() as tools:
+        talk, responder = await converse(bus, "voice"), Responder(bus, scripted_agent(Scripted(breaking), tools))
+        await talk.say("count")
+        dying = asyncio.create_task(answer_and_die(bus, responder, talk, "doomed", b"response_restarted", before=False))
+        await talk.until("token", 2)
+        await talk.speak(seconds=0.1)
+        await talk.hear(seconds=0.1)
+        heard.set()
+        assert await dying
+        await answer_once(bus, responder, talk, "heir")
+    assert [s["text"] for s in await talk.sentences()] == ["Two."]
 
 
 async def _cut(talk: Conversation) -> str:

@@ -126,6 +126,17 @@ async def test_a_question_waits_for_the_speech_that_interrupted_it_to_be_heard_a
         assert [event.type for event in await client.log()] == ["user", "interrupted", "stt", "user"]
 
 
+async def test_a_question_is_not_asked_again_while_what_interrupted_it_is_decoded_again(bus: Bus) -> None:
+    """The microphone stalls, and the decoder is lost as the utterance is ended."""
+    async with working(bus, ScriptedEngine(Fault.LOST, "hello"), idle_s=0.3), talk(bus) as client:
+        await client.ask(QUESTION)
+        await client.start(PCM)
+        await client.say(speech()[:BEGUN])
+        await client.until_said(QUESTION, f"{QUESTION} hello")
+        await client.until_released()
+        assert [event.type for event in await client.log()] == ["user", "interrupted", "stt", "user"]
+
+
 @pytest.mark.parametrize("outcome", ["hello", ""], ids=["understood", "not understood"])
 async def test_an_utterance_that_is_decoded_again_still_goes_on_with_the_question(bus: Bus, outcome: str) -> None:
     async with working(bus, ScriptedEngine(Fault.LOST, outcome)), talk(bus) as client:

@@ -88,3 +88,4 @@ def test_an_entry_that_cannot_be_read_costs_only_itself() -> None:
     good = history.answered(with_a_tool(), 1, ANSWER, "It is noon.").dump()
     strange = HistoryEntry(turn=2, user="?", assistant="!", messages=[{"kind": "from the future"}])
     assert len(history.past_messages([b"{", good, strange.dump(), good])) == 8
+    assert [entry.turn for entry in conversation_of([b"{", good, b'{"turn":2}', strange.dump()])] == [1, 2]

@@ -17,10 +17,10 @@ _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
 
 class Socket(ClientConnection):
-    """A WebSocket that can be closed, and written to, in whatever state it is.
+    """A WebSocket that can be closed in whatever state it is.
 
-    The library aborts the transport of a connection that is lost. CPython's fails at that, with an AttributeError, if
-    its buffer was flushed only after the other side had gone.
+    The library aborts the transport of a connection that is lost, also to say that nothing can be sent any more.
+    CPython's fails at that, with an AttributeError, if its buffer was flushed only after the other side had gone.
     """
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -30,7 +30,7 @@ class Socket(ClientConnection):
 
 
 class _Lost(asyncio.Transport):
-    """In place of a connection's transport."""
+    """In place of the transport of a lost connection, which the library only aborts."""
 
     def abort(self) -> None:
         pass

@@ -23,6 +23,7 @@ from agent_worker.turn import CallTools, Todo, Turn
 from voicebus.bus.emission import Emission
 from voicebus.bus.lease import Approval
 from voicebus.chassis.held import Held
+from voicebus.contract.errors import TurnCancelled
 from voicebus.contract.events import ToolApprovalRequest, ToolCall, ToolResult
 from voicebus.contract.payloads import ToolApprovalRequestData, ToolCallData, ToolResultData
 
@@ -74,17 +75,22 @@ class ToolCalls:
         return todo.asked or self._tools.needs_approval(todo.call.tool_name)
 
     async def _await_decisions(self, todos: Sequence[Todo], tasks: asyncio.TaskGroup) -> bool:
-        """Ask clients, and make or refuse each call as it is decided; True if the worker drains before all are."""
+        """Ask clients, and make or refuse each call as it is decided; True if the worker drains before all are.
+
+        Raises:
+            TurnCancelled: the turn was interrupted.
+        """
         waiting = {todo.call.tool_call_id: todo for todo in todos}
         await self._ask([todo.call for todo in todos if not todo.asked])
         while True:
             approvals = await self._lease.approvals()
             for call_id, todo in list(waiting.items()):
-                approval = approvals.get(call_id)
-                if approval and approval.state == "pending" and not approval.expired:
+                if (approval := approvals.get(call_id)) is None:
+                    raise TurnCancelled  # nothing but an interruption takes back what is asked here
+                if approval.state == "pending" and not approval.expired:
                     continue
                 del waiting[call_id]
-                if approval and approval.state == "approved":
+                if approval.state == "approved":
                     tasks.create_task(self._make(todo, approved=True))
                 else:
                     tasks.create_task(self._finish(todo.call, _refused(approval)))
@@ -182,9 +188,9 @@ def _without_call(outcome: Literal["unknown", "error"], content: str) -> ToolOut
     return ToolOutcome(content=content, is_error=True, outcome=outcome, duration_ms=0)
 
 
-def _refused(approval: Approval | None) -> ToolOutcome:
+def _refused(approval: Approval) -> ToolOutcome:
     """The outcome of a call that a person denied, or that nobody decided on."""
-    if approval and approval.state == "denied":
+    if approval.state == "denied":
         content = f"{DENIED}, saying: {approval.reason}" if approval.reason else f"{DENIED}."
     else:
         content = UNANSWERED

@@ -16,7 +16,7 @@ from agent_worker.agent import Agent
 from agent_worker.answer import Answer, TurnContext
 from agent_worker.calls import ToolCalls
 from agent_worker.groups import first_reason
-from agent_worker.journal import Responded, dump_entry
+from agent_worker.journal import Responded, TakenBack, dump_entry
 from agent_worker.models.ask import ModelFailed, ask
 from agent_worker.models.choose import timeouts
 from agent_worker.turn import AskModel, CallTools, StopTurn, Turn
@@ -47,7 +47,6 @@ class Exchange:
         self._context = context
         self._mail_id = mail_id
         self._past = past
-        self._said: dict[int, str] = {}  # of the responses that were taken back, what was heard
         self._calls = ToolCalls(agent.tools, held, context, turn, agent.settings)
 
     async def run(self) -> None:
@@ -73,8 +72,9 @@ class Exchange:
         """Take back what is out of a response that was cut, but for the sentences that were heard."""
         data = ResponseRestartedData(response_id=response_id, discard_from_seq=first_seq)
         restarted = ResponseRestarted(**self._context.envelope, data=data)
-        await self._lease.emit(Emission(self._context.turn).restart(restarted))
-        self._said = await self._lease.said(self._context.turn)
+        taken_back = TakenBack()
+        await self._lease.emit(Emission(self._context.turn).restart(restarted).journal(dump_entry(taken_back)))
+        self.turn.record(taken_back)
 
     async def fail(self, error: StageFailed) -> None:
         """Tell the clients that there is no answer; the mail is done with, and the session goes on."""
@@ -98,7 +98,7 @@ class Exchange:
         responded = Responded(response_id=answer.response_id, message=response, segments=answer.segments)
         await self._lease.emit(emission.journal(dump_entry(responded)))
         self.turn.record(responded)
-        self.answer, self._said = None, {}
+        self.answer = None
         return False
 
     async def _ask(self) -> tuple[Answer, ModelResponse]:
@@ -111,7 +111,8 @@ class Exchange:
         back_off_s = FIRST_BACK_OFF_S
         for attempt in range(1, attempts + 1):
             first_segment, measured = self.turn.segments, self.first_token_ms is None
-            answer = Answer(self._lease, self._context, first_segment=first_segment, measured=measured, said=self._said)
+            said = await self._lease.said(self._context.turn) if self.turn.taken_back else {}
+            answer = Answer(self._lease, self._context, first_segment=first_segment, measured=measured, said=said)
             self.answer = answer
             reply = await self._stream(answer)
             if isinstance(reply, ModelResponse):

@@ -62,7 +62,7 @@ def answered(turn: Turn, number: int, response: ModelResponse | None, text: str)
 
 
 def heard(turn: Turn, number: int, cut: Cut) -> HistoryEntry:
-    """A turn that was cut short while its answer was spoken."""
+    """A turn that was cut short while its answer was spoken, or before anything of it was told."""
     messages = turn.messages(result_max=RESULT_MAX)
     return _entry(turn, number, messages, assistant=cut.heard, interrupted=True, cut=cut)
 

@@ -1,8 +1,8 @@
 """What an agent writes down while it answers a turn, so that another worker can go on from there.
 
-A model response is written down when it is finished and calls tools; a tool call when a person is asked whether it may
-be made, when it may start, and again with its outcome. The last response of a turn is never written down: it ends the
-turn in the same write.
+A model response is written down when it is finished and calls tools, or when it was cut; a tool call when a person is
+asked whether it may be made, when it may start, and again with its outcome. The last response of a turn is never
+written down: it ends the turn in the same write.
 """
 
 from typing import Annotated, Literal
@@ -21,6 +21,12 @@ class Responded(Frozen):
     response_id: str
     message: ModelResponse
     segments: int  # sentences of this response that were mailed to TTS
+
+
+class TakenBack(Frozen):
+    """A response was cut, and what was out of it taken back; the bus knows which of its sentences were heard."""
+
+    kind: Literal["taken_back"] = "taken_back"
 
 
 class Asked(Frozen):
@@ -46,7 +52,7 @@ class Finished(Frozen):
     outcome: ToolOutcome
 
 
-Entry = Responded | Asked | Started | Finished
+Entry = Responded | TakenBack | Asked | Started | Finished
 _ENTRIES: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 
 

@@ -103,7 +103,7 @@ class Responder:
                 outcome = ToolOutcome(content=content, is_error=True, outcome="cancelled", duration_ms=0)
                 turn.record(Finished(tool_call_id=todo.call.tool_call_id, outcome=outcome))
         cut = await held.lease.cut(context.turn)
-        if context.spoken:
+        if context.spoken or cut.joined:
             entry = history.heard(turn, context.turn, cut)
         elif delivery.cancelled and delivery.response and not turn.responded(delivery.response):
             entry = history.written(turn, context.turn, await self._written(context.session, delivery))

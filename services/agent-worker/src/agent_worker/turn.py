@@ -19,7 +19,7 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
-from agent_worker.journal import Asked, Entry, Finished, Responded, Started
+from agent_worker.journal import Asked, Entry, Finished, Responded, Started, TakenBack
 from agent_worker.tools.outcome import CONTENT_MAX, OutcomeKind, ToolOutcome, bounded
 
 _TOLD: Final[dict[OutcomeKind, Literal["success", "failed", "interrupted"]]] = {
@@ -89,6 +89,7 @@ class Turn:
     def __init__(self, content: str, said_at: datetime, entries: Iterable[Entry] = (), *, max_steps: int) -> None:
         self.content = content  # what the user said
         self.said_at = said_at
+        self.taken_back = False  # whether the next response replaces one that clients saw something of
         self._max_steps = max_steps
         self._steps: list[_Step] = []
         for entry in entries:
@@ -100,6 +101,9 @@ class Turn:
             case Responded():
                 calls = {part.tool_call_id: _Call(part) for part in entry.message.tool_calls}
                 self._steps.append(_Step(entry, calls))
+                self.taken_back = False
+            case TakenBack():
+                self.taken_back = True
             case Asked():
                 self._steps[-1].calls[entry.tool_call_id].asked = True
             case Started():

@@ -103,6 +103,7 @@ class Microphone:
             await self._finish()
         except EngineError as error:
             await self._recover(error)
+            return  # what is open is heard again
         except BadRequest as error:
             await self._refuse(self._read_to, error)
         if self._progress:

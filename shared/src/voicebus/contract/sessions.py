@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, ValidationError
 
 from voicebus.contract.payloads import Frozen, Mode, Timestamp, ToolApprovalRequestData
 from voicebus.contract.positions import Position
@@ -76,9 +76,19 @@ class HistoryEntry(Frozen):
 
 
 def conversation_of(raws: Sequence[bytes]) -> list[HistoryEntry]:
-    """The turns of a history as they were heard, oldest first; without those that are part of a later one."""
-    entries = [HistoryEntry.model_validate_json(raw) for raw in raws]
+    """The turns of a history as they were heard, oldest first; without those that are part of a later one.
+
+    An entry that can't be read costs only itself: it is left out.
+    """
+    entries = [entry for raw in raws if (entry := _readable(raw))]
     return [_as_heard(entry) for entry in entries if not (entry.cut and entry.cut.joined)]
+
+
+def _readable(raw: bytes) -> HistoryEntry | None:
+    try:
+        return HistoryEntry.model_validate_json(raw)
+    except ValidationError:
+        return None
 
 
 def _as_heard(entry: HistoryEntry) -> HistoryEntry:
