@@ -144,8 +144,7 @@ class Conversation:
         await speaker.release()
 
     async def hear(self, *, seconds: float) -> None:
-        """A client plays so much of the first turn's first sentence, which was just spoken, and says so."""
-        await asyncio.sleep(seconds + 0.02)  # as long as that takes
+        """A client says that it played so much of the first turn's first sentence."""
         await self.bus.inbox.played(self.session_id, 1, 0, round(seconds * 1_000))
 
     async def barge_in(self) -> str:
