@@ -142,31 +142,34 @@ async def _cut(talk: Conversation) -> str:
     return "" if any(response_id.encode() in entry for entry in journal) else response_id
 
 
-@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("before", "in_doubt"), [(True, b'"kind":"finished"'), (False, b'"kind":"started"')], ids=["before", "after"]
+)
 async def test_a_tool_that_may_not_be_repeated_never_has_its_effect_twice(
-    bus: Bus, http_tools: HttpTools, before: bool
+    bus: Bus, http_tools: HttpTools, before: bool, in_doubt: bytes
 ) -> None:
+    """How many writes come before the call depends on how fast its tokens come."""
     scripted = Scripted(noting)
     outcomes = []
     async with toolset(http_tools.config()) as tools:
         responder = Responder(bus, scripted_agent(scripted, tools))
-        for at in range(1, MOST_WRITES):
+        for number, at in enumerate((in_doubt, *range(1, MOST_WRITES))):
             talk = await converse(bus)
-            await talk.say(f"n{at}")
+            await talk.say(f"n{number}")
             if not await answer_and_die(bus, responder, talk, "doomed", at, before=before):
                 break
             if (await talk.events())[-1]["type"] != "response":
                 await answer_once(bus, responder, talk, "heir")
             events = await talk.events()
             (outcome,) = [event["data"]["outcome"] for event in events if event["type"] == "tool_result"]
-            made = http_tools.lines("notes").count(f"n{at}")
+            made = http_tools.lines("notes").count(f"n{number}")
             assert made == 1 if outcome == "ok" else made <= 1, f"died at write {at}"
             said = events[-1]["data"]["content"]
             assert said.startswith("success: n" if outcome == "ok" else "interrupted: The call was begun")
             assert len([event for event in events if event["type"] == "tool_call"]) == 1
             outcomes.append(outcome)
-    assert outcomes.count("unknown") == 1
-    assert outcomes.count("ok") == len(outcomes) - 1 >= 4
+    assert outcomes[0] == "unknown"
+    assert outcomes.count("ok") == len(outcomes) - outcomes.count("unknown") >= 4
 
 
 async def test_a_finished_response_is_never_asked_for_again(bus: Bus, http_tools: HttpTools) -> None:
