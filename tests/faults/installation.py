@@ -25,7 +25,7 @@ from voicebus_stack.question import Question, bundled_question, load_question
 HERE = Path(__file__).parent
 PREFIX: Final = "faults"
 PARTITIONS: Final = 4
-LEASE_S: Final = 1.0
+LEASE_S: Final = 2.0  # more than a busy machine stalls: who loses a lease unkilled spoils the comparison
 PATIENCE_S: Final = 40.0  # for a whole turn
 FRAME_S: Final = 0.005  # a frame of 20 ms each so often: four times as fast as a microphone
 SILENT_FRAMES: Final = 60  # behind the question; half of them end the utterance
