@@ -5,8 +5,10 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no gateway answers, 13
 
 import argparse
 import asyncio
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from voicebus_client.chat import chat
@@ -28,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         asyncio.run(_run(options, terminal))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
     except ExceptionGroup as group:
         return _failed(terminal, _first(group))
@@ -38,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run(options: argparse.Namespace, terminal: Terminal) -> None:
+    _leave_at_ctrl_c()
     settings = read_settings(options.url, options.token)
     async with Voicebus(settings.url, settings.token) as bus:
         match options.command:
@@ -54,6 +57,14 @@ async def _run(options: argparse.Namespace, terminal: Terminal) -> None:
                 )
             case _:
                 await tail(bus, terminal, options.session, options.after)
+
+
+def _leave_at_ctrl_c() -> None:
+    """Cancels the command. `asyncio.run` does too, but overlooks a signal that comes as its loop goes to sleep."""
+    task = asyncio.current_task()
+    if task and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        with suppress(NotImplementedError):  # on Windows, where loops wake up for signals
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
 
 
 def _parser() -> argparse.ArgumentParser:
