@@ -9,8 +9,10 @@ from functools import partial
 from typing import Any
 
 from model.demand import demand
-from model.expected import Expected, View, microphone
+from model.expected import Expected, microphone
 from model.faults import FaultyCalls, Network
+from model.questions import text_of
+from model.view import View
 
 from gateway.feed import Feed
 from voicebus.bus.inbox import Inbox
@@ -21,6 +23,7 @@ from voicebus.bus.settings import BusSettings
 from voicebus.contract.audio import AudioSpec
 from voicebus.contract.errors import BusUnavailable, Refused
 from voicebus.contract.keys import Keys
+from voicebus.contract.payloads import OnBusy
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import conversation_of
 
@@ -89,19 +92,19 @@ class Client(Process):
 
     async def say(self, message_id: str) -> None:
         """A text."""
-        submit = partial(self.inbox.submit, self.session_id, "?", agent_type="a", message_id=message_id)
-        await self._insist(submit, message_id)
+        submit = partial(self.inbox.submit, self.session_id, text_of(message_id), agent_type="a", message_id=message_id)
+        on_busy: OnBusy = "interrupt" if message_id.startswith("instead") else "queue"
+        await self._insist(partial(submit, on_busy=on_busy), message_id)
 
     async def switch(self, message_id: str) -> None:
         """Another agent."""
         switch = partial(self.inbox.switch_agent, self.session_id, "a", message_id, message_id)
         await self._insist(switch, message_id)
 
-    async def interrupt(self, message_id: str, turn: int | None) -> None:
-        """Cuts a turn short."""
-        await self._insist(
-            partial(self.inbox.interrupt, self.session_id, agent_type="a", turn=turn, message_id=message_id)
-        )
+    async def interrupt(self, message_id: str, turn: int | None, played_ms: int | None) -> None:
+        """Cuts a turn short, or what goes on."""
+        cut = partial(self.inbox.interrupt, self.session_id, agent_type="a", message_id=message_id)
+        await self._insist(partial(cut, turn=turn, played_ms=played_ms))
 
     async def played(self, turn: int, segment: int, ms: int) -> None:
         """Tells what was heard."""

@@ -5,6 +5,7 @@ from typing import ClassVar
 from model.actors import World
 from model.answering import Answering
 from model.demand import demand
+from model.hearing import sentence_of
 from model.tools import ToolCalls
 from model.workers import Worker
 
@@ -35,6 +36,8 @@ class Agent(Worker):
     async def _answer(self, held: Held, delivery: Delivery) -> None:
         assert isinstance(delivery.mail, UserTurn)
         turn = Answering(held, delivery, delivery.mail)
+        asked = self.world.expected[held.session_id].questions.asked.get(turn.number)
+        demand(asked == turn.mail.content or delivery.cancelled, "asked was", asked, "and mailed", turn.mail)
         demand(all(step["turn"] == turn.number for step in turn.journal), "another turn's journal:", turn.journal)
         if delivery.cancelled:
             await self._wind_up(turn)
@@ -49,7 +52,8 @@ class Agent(Worker):
         if cut and not turn.step("responded", cut):
             data = payloads.ResponseRestartedData(response_id=cut, discard_from_seq=turn.delivery.response_from)
             event = events.ResponseRestarted(**self.mark(turn.held, turn.number), data=data)
-            await turn.held.lease.emit(Emission(turn.number).restart(event))
+            step = turn.record("taken_back", cut)
+            await turn.held.lease.emit(Emission(turn.number).restart(event).journal(step))
         if turn.tools:
             if not turn.step("responded"):
                 await self._respond(turn, is_last=False)
@@ -61,6 +65,7 @@ class Agent(Worker):
         lease, number = turn.held.lease, turn.number
         response_id = f"{lease.token}/{number}/{int(is_last)}"
         segments, tokens = turn.segments, 1 + (turn.plan >> 2) % 4
+        said = await lease.said(number) if turn.taken_back else {}
         writes = []
         for token in range(tokens):
             emission = Emission(number, response_id)
@@ -70,12 +75,16 @@ class Agent(Worker):
             data = payloads.TokenData(token=str(token), response_id=response_id)
             emission.event(events.Token(**self.mark(turn.held, number), data=data))
             if token % 2 == 0:
-                text = f"Sentence {segments} of {response_id}."
-                emission.sentence(Sentence(turn=number, response_id=response_id, segment=segments, text=text))
+                text = sentence_of(response_id, number, segments)
+                if said.get(segments) != text:
+                    said = {}  # from here on it is another answer
+                    emission.sentence(Sentence(turn=number, response_id=response_id, segment=segments, text=text))
                 segments += 1
             writes.append(emission)
         for first in range(0, tokens, 2):
             await lease.emit(*writes[first : first + 2])
+            if turn.thinks_long:
+                await self.calls.pause()
         if is_last:
             answer = payloads.ResponseData(content=str(tokens), response_id=response_id, segments=segments)
             ends = Emission(number, response_id).event(events.Response(**self.mark(turn.held, number), data=answer))
@@ -87,7 +96,7 @@ class Agent(Worker):
     async def _wind_up(self, turn: Answering) -> None:
         cut = await turn.held.lease.cut(turn.number)
         emission = Emission()
-        if turn.journal or not cut.joined:
+        if turn.step("responded") or not cut.joined:
             entry = HistoryEntry(turn=turn.number, user="?", assistant=cut.heard, interrupted=True, cut=cut)
             self._ended(emission, turn, entry)
         else:

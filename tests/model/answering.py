@@ -42,8 +42,13 @@ class Answering:
 
     @property
     def plan(self) -> int:
-        """Bits 4 and 8 are the number of tokens; for the others see `tools`."""
+        """Bits 4 and 8 are the number of tokens; for the others see `thinks_long` and `tools`."""
         return zlib.crc32(self.mail.id.encode())
+
+    @property
+    def thinks_long(self) -> bool:
+        """Whether time passes between the parts of an answer."""
+        return bool(self.plan & 128)
 
     @property
     def tools(self) -> list[Tool]:
@@ -51,6 +56,12 @@ class Answering:
         first = Tool(f"{self.mail.id}/1", repeatable=bool(self.plan & 2), guarded=bool(self.plan & 16))
         second = Tool(f"{self.mail.id}/2", repeatable=bool(self.plan & 32), guarded=True)
         return [first, second][: 1 + (self.plan >> 6) % 2] if self.plan & 1 else []
+
+    @property
+    def taken_back(self) -> bool:
+        """Whether the next response replaces one that was cut."""
+        kinds = [step["kind"] for step in self.journal if step["kind"] in ("responded", "taken_back")]
+        return kinds[-1:] == ["taken_back"]
 
     @property
     def segments(self) -> int:

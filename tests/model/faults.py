@@ -204,6 +204,10 @@ class FaultyCalls(Calls):
         """The tasks that wait for a reply."""
         return list(dict.fromkeys(call.lane for call in self._pending))
 
+    def pauses(self, lane: object) -> bool:
+        """Whether a task waits for nothing but its time."""
+        return next(not call.args for call in self._pending if call.lane is lane)
+
     def under_way(self, lane: object) -> int:
         """How many calls a task has in its pipeline."""
         return sum(call.lane is lane for call in self._pending)

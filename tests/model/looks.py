@@ -4,6 +4,7 @@ from typing import Any
 
 from model.expected import Expected, Look
 from model.faults import Call
+from model.interruptions import Interruption
 
 from voicebus.contract.keys import STAGES, SessionKeys
 
@@ -23,6 +24,25 @@ def tell(expected: Expected, call: Call, reply: Any, now_ms: int) -> None:
     elif call.script == "approve":
         message_id, _, call_id, said, *_ = args[2:]
         expected.approvals.said(str(message_id), str(call_id), str(said), word.decode(), now_ms)
+    elif call.script == "played" and word == b"ok":
+        turn, segment, ms = (int(arg) for arg in args[2:])
+        expected.hearing.pass_time(now_ms)
+        expected.hearing.reported(turn, segment, ms)
+
+
+def interruption_of(call: Call, reply: Any) -> Interruption | None:
+    """What the script that gave this reply was to cut, if it came to that."""
+    if call.script == "interrupt" and reply[0] in (b"ok", b"nothing"):
+        _, _, _, message_id, _, named, played, _, token = map(str, call.args)
+        return Interruption(message_id, int(named or 0) or None, int(played) if played else None, bool(token), False)
+    if call.script == "submit" and reply[0] == b"ok" and call.args[8]:
+        return Interruption(str(call.args[3]), None, None, by_speech=False, opens=True)
+    return None
+
+
+def turns_of(mailbox: list[Any]) -> list[int]:
+    """The turns of a mailbox's entries."""
+    return [int(_pairs(entry[1])[b"t"]) for entry in mailbox]
 
 
 def questions(k: SessionKeys, expected: Expected) -> list[tuple[str, ...]]:

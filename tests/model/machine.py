@@ -20,7 +20,8 @@ from model.approvals import PATIENCE_MS
 from model.demand import demand
 from model.expected import Expected
 from model.faults import FAULTS, PREFIX, Call, Fault, FaultyCalls, Network, Servers
-from model.looks import look_of, questions, tell
+from model.interruptions import Interruption
+from model.looks import interruption_of, look_of, questions, tell, turns_of
 from model.speech import Listener, Speaker
 from model.workers import Worker, brought_mail
 
@@ -34,6 +35,7 @@ START_MS = 1_700_000_000_000
 LEASE_MS = 9_000
 ROUNDS = 60  # of a quiet end, until something counts as stuck
 NUMBERS = st.integers(0, 997)
+LISTENING = st.tuples(st.sampled_from([0, 15, 40, 100]), st.sampled_from([0, 100, 700, 1_300, 2_000, 3_500]))
 PICKS = st.lists(NUMBERS, max_size=16)
 WORKERS: dict[Stage, type[Worker]] = {"stt": Listener, "agent": Agent, "tts": Speaker}
 WORDS = st.lists(st.sampled_from(["approved", "denied", "again", "otherwise"]), min_size=1, max_size=3)
@@ -128,6 +130,11 @@ class BusMachine(RuleBasedStateMachine):
             if choices := self._choices():
                 self._do(choices[pick % len(choices)])
 
+    @happens(pick=NUMBERS, listening=LISTENING)
+    def listen(self, pick: int, listening: tuple[int, int]) -> None:
+        """Clients hear what is spoken."""
+        self._listen(pick, listening)
+
     @happens(pick=NUMBERS, fault=st.sampled_from([fault for fault in FAULTS if fault not in ("none", "swapped")]))
     def go_wrong(self, pick: int, fault: Fault) -> None:
         """A pipeline fares badly."""
@@ -148,19 +155,19 @@ class BusMachine(RuleBasedStateMachine):
         if self.network.late:
             self._do(partial(self.network.execute_late, pick))
 
-    @happens(ms=st.sampled_from([150, 2_500, 9_001, 20_000]))
+    @happens(ms=st.sampled_from([150, 1_000, 2_500, 9_001, 20_000]))
     def pass_time(self, ms: int) -> None:
         """Leases run out, streams fall silent, playback goes on."""
         self.servers.now_ms += ms
 
     # --- clients ---
 
-    @happens(pick=NUMBERS, count=st.integers(1, 3))
-    def say(self, pick: int, count: int) -> None:
-        """Texts, each from a connection of its own."""
-        for _ in range(count):
+    @happens(pick=NUMBERS, kinds=st.lists(st.sampled_from(["text", "text", "text", "instead"]), min_size=1, max_size=3))
+    def say(self, pick: int, kinds: list[str]) -> None:
+        """Texts, each from a connection of its own; some in place of what goes on."""
+        for kind in kinds:
             client = self._client(pick)
-            client.spawn(client.say(self._name("text")))
+            client.spawn(client.say(self._name(kind)))
 
     @happens(pick=NUMBERS, size=st.integers(0, 30), step=st.integers(1, 9))
     def talk(self, pick: int, size: int, step: int) -> None:
@@ -175,21 +182,38 @@ class BusMachine(RuleBasedStateMachine):
         """A client goes on with its stream over another connection."""
         self._take_over(list(self.streams)[pick % len(self.streams)], step)
 
-    @happens(pick=NUMBERS, which=st.integers(0, 2))
-    def interrupt(self, pick: int, which: int) -> None:
-        """By default what goes on; or the last turn, or the one before."""
+    @happens(
+        pick=NUMBERS,
+        asked=st.sampled_from([0, 0, 2]),
+        which=st.sampled_from([0, 0, 1, 2]),
+        played_ms=st.none() | st.integers(0, 3_000),
+        listening=LISTENING,
+    )
+    def interrupt(self, pick: int, asked: int, which: int, played_ms: int | None, listening: tuple[int, int]) -> None:
+        """By default what goes on, perhaps several answers; or the last turn, or the one before.
+
+        Some clients know how much they have played.
+        """
+        if asked:
+            self._ask(pick, asked)
+            self._answer()
+        self._listen(pick, listening)
         client = self._client(pick)
         turn = len(client.expected.users) + 1 - which if which else None
-        name = self._name(f"only-{turn}" if turn else "interrupt")
-        client.spawn(client.interrupt(name, turn))
+        client.spawn(client.interrupt(self._name("interrupt"), turn or None, played_ms))
 
-    @happens(pick=NUMBERS, ms=st.integers(0, 400))
-    def hear_speech(self, pick: int, ms: int) -> None:
-        """A client tells what was played."""
-        client = self._client(pick)
-        if client.expected.chunks:
-            chunk = client.expected.chunks[-1]
-            client.spawn(client.played(chunk.turn, chunk.segment, ms))
+    @happens(
+        pick=NUMBERS,
+        which=st.integers(0, 8),
+        later=st.sampled_from([0, 0, 0, 1]),
+        reports=st.lists(st.integers(0, 2_500), min_size=1, max_size=3),
+    )
+    def hear_speech(self, pick: int, which: int, later: int, reports: list[int]) -> None:
+        """Clients tell what was played: of this sentence, or of the one behind it, which may not be out."""
+        for ms in reports:
+            client = self._client(pick)
+            if chunks := client.expected.chunks[-1 - which :]:
+                client.spawn(client.played(chunks[0].turn, chunks[0].segment + later, ms))
 
     @happens(pick=NUMBERS)
     def switch(self, pick: int) -> None:
@@ -252,12 +276,20 @@ class BusMachine(RuleBasedStateMachine):
 
     # --- workers ---
 
-    @happens(pick=NUMBERS, late=st.booleans())
-    def crash(self, pick: int, late: bool) -> None:
-        """`kill -9`, and a new worker, perhaps only when leases have run out."""
+    @happens(
+        pick=NUMBERS,
+        asked=st.sampled_from([0, 0, 1]),
+        late=st.booleans(),
+        midway=st.booleans(),
+        listening=LISTENING,
+    )
+    def crash(self, pick: int, asked: int, late: bool, midway: bool, listening: tuple[int, int]) -> None:
+        """`kill -9`, perhaps in the midst of long work, and a new worker, perhaps only when leases have run out."""
+        self._ask(pick, asked)
+        self._listen(pick, listening)
         if late:
             self.servers.now_ms += LEASE_MS + 1
-        worker = self._worker(pick)
+        worker = self._worker(pick, midway=midway)
         self._end(worker)
         self._hire(worker.stage)
 
@@ -318,7 +350,7 @@ class BusMachine(RuleBasedStateMachine):
 
     def _exhaust(self) -> None:
         for _ in range(5_000):
-            if not (choices := self._urgent()):
+            if not (choices := self._urgent() or self._pauses()):
                 return
             self._do(choices[0])
         demand(False, "there is no end of it:", self._left())
@@ -367,9 +399,11 @@ class BusMachine(RuleBasedStateMachine):
     def _reader(self, pick: int) -> Reader:
         return self.readers[pick % len(self.readers)]
 
-    def _worker(self, pick: int) -> Worker:
+    def _worker(self, pick: int, *, midway: bool = False) -> Worker:
         """One that has something to lose, if there is any."""
         workers = [worker for worker in self.workers if worker.held] or self.workers
+        if midway:
+            workers = [worker for worker in workers if any(map(worker.calls.pauses, worker.calls.lanes()))] or workers
         return workers[pick % len(workers)]
 
     def _hire(self, stage: Stage) -> None:
@@ -389,6 +423,28 @@ class BusMachine(RuleBasedStateMachine):
         client = self._client(self.names.index(name))
         client.spawn(client.decide(*self.words[name]))
 
+    def _listen(self, pick: int, listening: tuple[int, int]) -> None:
+        """So many things are done that wait for nothing, and so many milliseconds pass."""
+        count, ms = listening
+        for _ in range(count):
+            if not (choices := self._urgent()):
+                break
+            self._do(choices[pick % len(choices)])
+        self.servers.now_ms += ms
+
+    def _ask(self, pick: int, count: int) -> None:
+        for _ in range(count):
+            client = self._client(pick)
+            client.spawn(client.say(self._name("text")))
+
+    def _answer(self) -> None:
+        """Everybody does what can be done at this time."""
+        for number in range(300):
+            looks = [worker.look for worker in self.workers if worker.may_look]
+            if not (choices := self._urgent() or self._pauses() or looks):
+                return
+            self._do(choices[number % len(choices)])
+
     def _take_over(self, stream: str, step: int) -> None:
         name, size = self.streams[stream]
         client = self._client(self.names.index(name))
@@ -401,7 +457,9 @@ class BusMachine(RuleBasedStateMachine):
 
     def _urgent(self) -> list[Callable[[], None]]:
         """What waits for nothing else."""
-        choices: list[Callable[[], None]] = [partial(calls.serve, lane) for calls, lane in self._lanes()]
+        choices: list[Callable[[], None]] = [
+            partial(calls.serve, lane) for calls, lane in self._lanes() if not calls.pauses(lane)
+        ]
         choices += [worker.hear for worker in self.workers if worker.words]
         for reader in self.readers:
             if reader.heard:
@@ -410,9 +468,13 @@ class BusMachine(RuleBasedStateMachine):
                 choices.append(reader.read)
         return choices
 
+    def _pauses(self) -> list[Callable[[], None]]:
+        """What takes its time."""
+        return [partial(calls.serve, lane) for calls, lane in self._lanes() if calls.pauses(lane)]
+
     def _choices(self) -> list[Callable[[], None]]:
         """What can happen next, without a fault."""
-        choices = self._urgent() * 3
+        choices = self._urgent() * 3 + self._pauses()
         for worker in self.workers:
             if worker.may_look:
                 choices.append(worker.look)
@@ -463,17 +525,21 @@ class BusMachine(RuleBasedStateMachine):
         if expected:
             tell(expected, call, reply, self.servers.now_ms)
         head = len(expected.events) if expected else 0
-        by = str(call.args[3]) if call.script == "interrupt" else ""
+        by = interruption_of(call, reply)
+        if expected and by:
+            expected.interrupts(by, self.servers.now_ms)
         for channel, payload in self.servers.heard(call.keys[0]):
             self._publish(channel.decode(), payload, by)
         if expected and call.script == "next" and reply[0] == b"buried":
             stage: Any = call.args[3]
             expected.gave_up_mail(stage, str(call.args[4]), told=len(expected.events) > head)
         if expected and by:
-            before = expected.interrupting.get(by, 0)
-            expected.interrupting[by] = before or int(reply[0] == b"ok")
+            k = self.keys.of(session_id)
+            boxes = [("XRANGE", k.mail("agent"), "-", "+"), ("XRANGE", k.mail("tts"), "-", "+")]
+            waiting, to_speak = map(turns_of, self.servers.node_of(k.session).commands(boxes))
+            expected.interrupted(by, waiting, to_speak)
 
-    def _publish(self, channel: str, payload: bytes, by: str) -> None:
+    def _publish(self, channel: str, payload: bytes, by: Interruption | None) -> None:
         if channel.endswith(":live"):
             name, item = channel.split(":s:")[1][:-5], parse_live(payload)
             self.expected[name].published(item, by, self.servers.now_ms)

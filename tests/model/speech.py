@@ -19,7 +19,7 @@ from voicebus.contract.keys import Stage
 from voicebus.contract.mail import AudioChunk, AudioStarted, AudioStopped, Mail, Sentence, UserTurn
 
 UTTERANCE = 8  # bytes
-RATE = 100  # samples a second: ten samples are worth waiting for
+RATE = 25  # samples a second: ten samples are worth waiting for
 
 
 class Speaker(Worker):
@@ -65,6 +65,8 @@ class Speaker(Worker):
             await held.lease.emit(emission)
             if held.draining:
                 return
+            if (mail.turn + mail.segment) % 4 == 2:
+                await self.calls.pause()  # it is hard to speak
 
 
 class Listener(Worker):
@@ -74,14 +76,11 @@ class Listener(Worker):
 
     async def serve(self, held: Held) -> None:
         """Listens until nothing comes."""
-        delivery = await held.lease.next()
-        ear = Ear(self, held, self.world.expected[held.session_id], delivery.note if delivery else "")
+        await held.lease.next()  # counts the attempt
+        ear = Ear(self, held, self.world.expected[held.session_id])
         read_to = held.lease.cursor
         while True:
             mails = await held.lease.mail_after(read_to, most=3)
-            if mails and delivery is None:  # the note comes with mail
-                delivery = await held.lease.next()
-                ear = Ear(self, held, self.world.expected[held.session_id], delivery.note if delivery else "")
             for mail_id, mail in mails:
                 read_to = mail_id
                 await ear.take(mail_id, mail)
@@ -95,16 +94,21 @@ class Listener(Worker):
 
 
 class Ear:
-    """A stream as a worker hears it: utterances of a fixed length, and a shorter one where it ends or pauses."""
+    """A stream as a worker hears it: utterances of a fixed length, and a shorter one where it ends or pauses.
 
-    def __init__(self, worker: Listener, held: Held, expected: Expected, note: str) -> None:
+    What was said before, and interrupted before anything of its answer was heard, goes on in the next utterance; it is
+    asked again if that is without words, or does not come.
+    """
+
+    def __init__(self, worker: Listener, held: Held, expected: Expected) -> None:
         self._worker = worker
         self._held = held
         self._expected = expected
-        stream, at = orjson.loads(note) if note else ("", 0)
+        stream, at = orjson.loads(held.lease.note) if held.lease.note else ("", 0)
         self._stream: str = stream
         self._from: int = at  # the byte that the audio begins with
         self._marks: list[tuple[str, int]] = []  # mail that was read, and where its bytes end
+        self._before = held.lease.joined
         self.audio = b""
 
     @property
@@ -115,13 +119,14 @@ class Ear:
     async def take(self, mail_id: str, mail: Mail) -> None:
         """One mail."""
         if isinstance(mail, AudioStarted):
-            await self.pause()
-            self._stream, self._from = mail.stream, mail.offset
+            if self.audio:
+                await self._cut(len(self.audio))
+            self._stream, self._from, self._marks = mail.stream, mail.offset, []
             await self._held.lease.emit(self._moved(Emission(), mail_id))
         elif isinstance(mail, AudioStopped):
             known = self._stream == mail.stream and self._from + len(self.audio) == mail.offset
             demand(known or self._may_miss, "a stop out of place:", mail, self._stream, self._from)
-            emission = await self._final(len(self.audio)) if self.audio else Emission()
+            emission = self._final(len(self.audio)) if self.audio else self._ask_again() or Emission()
             self._stream, self._marks = "", []
             await self._held.lease.emit(emission.note("").cursor(mail_id))
         elif isinstance(mail, AudioChunk):
@@ -133,10 +138,14 @@ class Ear:
             demand(self._may_miss, "audio is missing before", chunk, "of", self._stream, heard)
             self._stream, self._from, self.audio, self._marks = chunk.stream, chunk.offset, b"", []
             heard = chunk.offset
+            if again := self._ask_again():
+                await self._held.lease.emit(self._moved(again, ""))
         self._marks.append((mail_id, chunk.offset + len(chunk.data)))
         fresh = chunk.data[max(0, heard - chunk.offset) :]
-        if fresh and not self.audio and zlib.crc32(f"{self._stream}/{heard}".encode()) % 3 == 0:
-            await self._held.lease.interrupt(f"{self._stream}/{heard}", agent_type="a")
+        if fresh and not self.audio and zlib.crc32(f"{self._stream}/{heard}".encode()) % 2 == 0:
+            self._before = await self._held.lease.interrupt(f"{self._stream}/{heard}", agent_type="a")
+            if self._before:
+                await self._worker.calls.pause()  # the user goes on speaking
         self.audio += fresh
         while len(self.audio) >= UTTERANCE:
             await self._cut(UTTERANCE)
@@ -147,21 +156,33 @@ class Ear:
             await self._cut(len(self.audio))
         elif self._marks:
             await self._held.lease.emit(self._moved(Emission(), self._pass_by()))
+        if self._stream and (again := self._ask_again()):
+            await self._held.lease.emit(self._moved(again, ""))
 
     async def _cut(self, count: int) -> None:
-        emission = await self._final(count)
+        emission = self._final(count)
         await self._held.lease.emit(self._moved(emission, self._pass_by()))
 
-    async def _final(self, count: int) -> Emission:
+    def _final(self, count: int) -> Emission:
         audio, self.audio = self.audio[:count], self.audio[count:]
         text = transcript(self._stream, self._from, audio)
         self._from += count
-        said = f"{self._stream}/{self._from}"
-        fields = self._worker.mark(self._held)
-        stt = events.Stt(**fields, data=payloads.SttData(text=text, is_final=True))
-        fields = self._worker.mark(self._held)
-        user = events.User(**fields, data=payloads.UserData(content=text, input="voice", id=said))
-        return Emission().open_turn(stt, user, UserTurn(id=said, content=text, input="voice"))
+        if not text:
+            return self._ask_again() or Emission()
+        stt = events.Stt(**self._worker.mark(self._held), data=payloads.SttData(text=text, is_final=True))
+        before, self._before = self._before, ""
+        return self._turn(stt, f"{before} {text}" if before else text, f"{self._stream}/{self._from}")
+
+    def _ask_again(self) -> Emission | None:
+        if not self._before:
+            return None
+        before, self._before = self._before, ""
+        return self._turn(None, before, f"{self._stream}/{self._from}/again")
+
+    def _turn(self, stt: events.Stt | None, content: str, said: str) -> Emission:
+        data = payloads.UserData(content=content, input="voice", id=said)
+        user = events.User(**self._worker.mark(self._held), data=data)
+        return Emission().open_turn(stt, user, UserTurn(id=said, content=content, input="voice"))
 
     def _pass_by(self) -> str:
         passed = ""
