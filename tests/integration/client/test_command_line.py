@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 import wave
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from integration.client.real_gateway import Gateway, answer, hear, token
 
@@ -38,9 +40,11 @@ async def start(gateway: Gateway, *arguments: str, program: tuple[str, str] = PR
     )
 
 
-async def end(process: asyncio.subprocess.Process, typed: str = "") -> tuple[int | None, list[str], str]:
+async def end(
+    process: asyncio.subprocess.Process, typed: str = "", *, within_s: float = 30
+) -> tuple[int | None, list[str], str]:
     """Exit code, lines of the output, and what was written beside it."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(within_s):
         out, err = await process.communicate(typed.encode())
     return process.returncode, out.decode().splitlines(), err.decode()
 
@@ -122,9 +126,44 @@ async def test_a_tail_can_be_left_when_ctrl_c_interrupts_no_system_call(voicebus
     process = await start(gateway, "tail", session_id, "--after", "0", program=("-c", BESIDE))
     assert process.stdout is not None
     await process.stdout.readline()
-    code, _, beside = await end(process, "now\n")
+    code, _, beside = await end(process, "now\n", within_s=15)  # before anything else wakes it up
     assert code == 130
     assert "Traceback" not in beside
+
+
+async def long_session(voicebus: Voicebus) -> str:
+    """One whose log fills every pipe."""
+    session_id = (await voicebus.create_session()).session_id
+    for _ in range(5):
+        await voicebus.send_message(session_id, "x" * 60_000)
+    return session_id
+
+
+async def test_a_tail_that_is_not_read_can_be_left_with_ctrl_c(voicebus: Voicebus, gateway: Gateway) -> None:
+    """The first is for the program, which waits for a reader; the next one breaks it off."""
+    process = await start(gateway, "tail", await long_session(voicebus), "--after", "0")
+    assert process.stdout is not None
+    await process.stdout.readline()
+    async with asyncio.timeout(30):
+        while process.returncode is None:
+            process.send_signal(signal.SIGINT)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await process.wait()
+    assert process.returncode != 0
+
+
+async def test_a_tail_whose_reader_goes_ends(voicebus: Voicebus, gateway: Gateway) -> None:
+    process = await start(gateway, "tail", await long_session(voicebus), "--after", "0")
+    assert process.stdout is not None
+    await process.stdout.readline()
+    pipe: Any = process.stdout
+    pipe._transport.close()
+    assert process.stderr is not None
+    async with asyncio.timeout(30):
+        beside = await process.stderr.read()
+        assert await process.wait() == 1
+    assert b"Exception" not in beside
 
 
 async def test_a_session_that_is_not_there_fails(gateway: Gateway) -> None:

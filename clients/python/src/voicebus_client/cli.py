@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no gateway answers, 13
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         asyncio.run(_run(options, terminal))
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except KeyboardInterrupt:
         return INTERRUPTED
     except ExceptionGroup as group:
         return _failed(terminal, _first(group))
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run(options: argparse.Namespace, terminal: Terminal) -> None:
-    _leave_at_ctrl_c()
+    _wake_up_for_ctrl_c()
     settings = read_settings(options.url, options.token)
     async with Voicebus(settings.url, settings.token) as bus:
         match options.command:
@@ -59,12 +60,21 @@ async def _run(options: argparse.Namespace, terminal: Terminal) -> None:
                 await tail(bus, terminal, options.session, options.after)
 
 
-def _leave_at_ctrl_c() -> None:
-    """Cancels the command. `asyncio.run` does too, but overlooks a signal that comes as its loop goes to sleep."""
-    task = asyncio.current_task()
-    if task and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        with suppress(NotImplementedError):  # on Windows, where loops wake up for signals
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+def _wake_up_for_ctrl_c() -> None:
+    """`asyncio.run` overlooks a signal that comes just before its loop goes to sleep, until something else wakes it."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is not signal.SIG_IGN:
+        with suppress(NotImplementedError, RuntimeError):  # Windows wakes up; signals are the main thread's
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
+            signal.signal(signal.SIGINT, handler)
+
+
+def _nobody_reads() -> int:
+    """Nothing can be told any more, nor at the interpreter's end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -95,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _failed(terminal: Terminal, error: BaseException) -> int:
+    if isinstance(error, BrokenPipeError):
+        return _nobody_reads()
     if not isinstance(error, VoicebusError | ValueError | OSError):
         raise error
     code = f"{error.code}: " if isinstance(error, VoicebusError) else ""
