@@ -16,7 +16,7 @@ from voicebus.bus.settings import BusSettings
 from voicebus_client.client import Voicebus
 
 QUESTION = "please add twenty three and nineteen"
-CLIENTS = 12  # they, two more, and some just cut may all be at one gateway, which takes 16 of a session
+CLIENTS = 12  # with two more, and two not yet noticed to be gone, as many of a session as a gateway takes
 LASTING = "after=0&speech=0&audio=binary"
 
 

@@ -23,7 +23,7 @@ from voicebus.bus.items import EventItem, Item, SpeechItem
 from voicebus.contract.keys import STAGES, Stage
 
 CHUNKS = 3  # of speech in each sentence
-NOISE = 8  # bytes in a row of a stream are either speech or not
+NOISE = 8  # bytes: each block of a stream is either speech or noise
 
 
 def microphone(stream: str, first: int, end: int) -> bytes:
@@ -95,7 +95,9 @@ class Expected:
     hearing: Hearing = field(default_factory=Hearing)
     responses: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))  # by turn
     switched: set[str] = field(default_factory=set)
-    interrupting: set[str] = field(default_factory=set)  # interruptions that had an effect
+    interrupted: set[str] = field(default_factory=set)  # by these interruptions, with an effect or without
+    asked_at: dict[int, int] = field(default_factory=dict)  # the `seq` of the events that opened turns
+    unspoken: set[int] = field(default_factory=set)  # turns of which a sentence was given up
     marks: set[str] = field(default_factory=set)
     transcribed: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # bytes by stream
     safe: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # bytes that were acknowledged
@@ -149,16 +151,17 @@ class Expected:
 
     # --- what is published ---
 
-    def interrupts(self, what: Interruption, now_ms: int) -> None:
+    def interruption_begins(self, what: Interruption, now_ms: int) -> None:
         """Turns may have been cut: what is published next says which."""
+        demand(what.message_id not in self.interrupted, "one interruption, executed twice:", what)
+        demand(not what.token or what.token == self.owners["stt"].token, "an interruption of a lost lease:", what)
+        self.interrupted.add(what.message_id)
         self.hearing.pass_time(now_ms)
         what.begin(self.hearing, {turn: count for turn, count in self.answers.items() if turn not in self.cancelled})
 
-    def interrupted(self, what: Interruption, waiting: Sequence[int], to_speak: Collection[int]) -> None:
+    def interruption_ends(self, what: Interruption, waiting: Sequence[int], to_speak: Collection[int]) -> None:
         """Turns were cut. These are in the agent's mailbox, and in the one of TTS."""
         what.end(self.cancelled, waiting, to_speak)
-        if what.cut:
-            self.interrupting.add(what.message_id)
 
     def published(self, item: Item, by: Interruption | None, now_ms: int) -> None:
         """`by` is given if the script that was executed cuts turns."""
@@ -184,6 +187,7 @@ class Expected:
                 demand(data["id"] not in self.users, "one input, two turns:", event)
                 demand(turn == len(self.users) + 1, "not the next turn:", event)
                 self.users[data["id"]] = turn
+                self.asked_at[turn] = item.seq
                 self.questions.opened(turn, data)
             case "stt":
                 self._transcript(data["text"])
@@ -200,7 +204,7 @@ class Expected:
                 self.approvals.over.add(turn)
                 self.conversation.failed.add(turn)
             case "interrupted":
-                self._interrupted(turn, data, by)
+                self._cut(turn, data, by)
                 self.conversation.interrupted(turn, data["heard"], joined=data.get("joined", False))
             case "agent_switch":
                 demand(data["to"] not in self.switched, "one message, two switches:", event)
@@ -245,11 +249,11 @@ class Expected:
         demand(turn not in self.ends, "turn", turn, "ended twice:", self.ends.get(turn), kind)
         self.ends[turn] = kind
 
-    def _interrupted(self, turn: int, data: Mapping[str, Any], by: Interruption | None) -> None:
+    def _cut(self, turn: int, data: Mapping[str, Any], by: Interruption | None) -> None:
         demand(turn not in self.cancelled, "turn", turn, "was interrupted twice")
-        demand(by and by.message_id not in self.interrupting, "one interruption, two effects:", by, turn)
+        demand(by and turn in self.asked_at, "cut by nobody, or never begun:", turn, data, by)
         assert by
-        by.cuts(turn, data, question_known=len(self.events) < self.log_max)
+        by.cuts(turn, data, question_known=self.asked_at[turn] > len(self.events) - self.log_max)
         for n, chunk in enumerate(self.chunks, 1):
             void = chunk.turn == turn and not self._void(turn, chunk.response_id)
             demand(not void or n < data["speech_next"], "speech of a cut turn that is not void:", n, data)
@@ -336,6 +340,8 @@ class Expected:
             demand(
                 len(leases) > self.attempts_max, stage, "mail was given up after", len(leases), "leases had it:", letter
             )
+            if stage == "tts":
+                self.unspoken.add(int(letter[b"turn"]))
         self.buried[stage] = len(letters)
 
     # --- what is true in the end ---
@@ -354,8 +360,7 @@ class Expected:
             for stream, offset in self.safe.items():
                 heard = self.transcribed[stream]
                 demand(not self._missed(stream, offset), stream, "was safe up to", offset, "and heard up to", heard)
-        if "tts" not in self.gave_up:
-            self._all_spoken()
+        self._all_spoken()
         self.approvals.finish()
         self.questions.finish()
 
@@ -364,7 +369,7 @@ class Expected:
         for chunk in self.chunks:
             if not self._void(chunk.turn, chunk.response_id):
                 spoken[chunk.turn].append((chunk.segment, chunk.index))
-        for turn in self.answers.keys() - self.cancelled:
+        for turn in self.answers.keys() - self.cancelled - self.unspoken:
             wanted = [(segment, index) for segment in self._to_speak(turn) for index in range(CHUNKS)]
             demand(spoken[turn] == wanted, "turn", turn, "was spoken as", spoken[turn], "instead of", wanted)
 

@@ -12,8 +12,8 @@ from itertools import product, takewhile
 LONG_WORD = 24  # bytes: such a word is cut by characters
 MS_PER_BYTE = 60  # of the text of a sentence that is not all out
 REPORTED_MS = 5_000  # so long after its last report a client is thought to play on
-EXACT = 8  # turns whose speech may be remembered
-ROUNDING = (Fraction(0), Fraction(1, 10**9))  # what floating point may lack of a proportion
+REMEMBERED = 8  # of the last turns with speech, whatever became of them
+ROUNDING = (Fraction(0), Fraction(1, 10**9))  # floating point may fall so much short of a proportion
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Spoken:
 
 @dataclass(slots=True)
 class Speech:
-    """What is out of a turn, without what was taken back and not heard."""
+    """A turn's speech that is out; of responses that were taken back, only sentences that were heard to their end."""
 
     turn: int
     sentences: list[Spoken] = field(default_factory=list)
@@ -76,10 +76,12 @@ class Hearing:
     speeches: list[Speech] = field(default_factory=list)
     now_ms: int = 0
 
-    @property
-    def exact(self) -> bool:
-        """Whether all of it is remembered."""
-        return len(self.speeches) <= EXACT
+    def remembered(self) -> Iterator[int]:
+        """The turns whose speech must be: the last ones, and those that play by the clock."""
+        newest = len(self.speeches) - REMEMBERED
+        for number, speech in enumerate(self.speeches):
+            if number >= newest or (speech.reported_ms is None and speech.clock_ms < speech.ms):
+                yield speech.turn
 
     def pass_time(self, now_ms: int) -> None:
         """Plays on."""

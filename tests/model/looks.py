@@ -34,9 +34,9 @@ def interruption_of(call: Call, reply: Any) -> Interruption | None:
     """What the script that gave this reply was to cut, if it came to that."""
     if call.script == "interrupt" and reply[0] in (b"ok", b"nothing"):
         _, _, _, message_id, _, named, played, _, token = map(str, call.args)
-        return Interruption(message_id, int(named or 0) or None, int(played) if played else None, bool(token), False)
+        return Interruption(message_id, int(named or 0) or None, int(played) if played else None, token=token)
     if call.script == "submit" and reply[0] == b"ok" and call.args[8]:
-        return Interruption(str(call.args[3]), None, None, by_speech=False, opens=True)
+        return Interruption(str(call.args[3]), None, None, opens=True)
     return None
 
 

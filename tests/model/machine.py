@@ -185,12 +185,12 @@ class BusMachine(RuleBasedStateMachine):
     @happens(
         pick=NUMBERS,
         asked=st.sampled_from([0, 0, 2]),
-        which=st.sampled_from([0, 0, 1, 2]),
+        which=st.sampled_from([0, 0, 0, 1, 2, 2, 3]),
         played_ms=st.none() | st.integers(0, 3_000),
         listening=LISTENING,
     )
     def interrupt(self, pick: int, asked: int, which: int, played_ms: int | None, listening: tuple[int, int]) -> None:
-        """By default what goes on, perhaps several answers; or the last turn, or the one before.
+        """By default what goes on, perhaps several answers; or the next turn, the last one, or the one before.
 
         Some clients know how much they have played.
         """
@@ -199,8 +199,8 @@ class BusMachine(RuleBasedStateMachine):
             self._answer()
         self._listen(pick, listening)
         client = self._client(pick)
-        turn = len(client.expected.users) + 1 - which if which else None
-        client.spawn(client.interrupt(self._name("interrupt"), turn or None, played_ms))
+        turn = max(1, len(client.expected.users) + 2 - which) if which else None
+        client.spawn(client.interrupt(self._name("interrupt"), turn, played_ms))
 
     @happens(
         pick=NUMBERS,
@@ -527,7 +527,7 @@ class BusMachine(RuleBasedStateMachine):
         head = len(expected.events) if expected else 0
         by = interruption_of(call, reply)
         if expected and by:
-            expected.interrupts(by, self.servers.now_ms)
+            expected.interruption_begins(by, self.servers.now_ms)
         for channel, payload in self.servers.heard(call.keys[0]):
             self._publish(channel.decode(), payload, by)
         if expected and call.script == "next" and reply[0] == b"buried":
@@ -537,7 +537,7 @@ class BusMachine(RuleBasedStateMachine):
             k = self.keys.of(session_id)
             boxes = [("XRANGE", k.mail("agent"), "-", "+"), ("XRANGE", k.mail("tts"), "-", "+")]
             waiting, to_speak = map(turns_of, self.servers.node_of(k.session).commands(boxes))
-            expected.interrupted(by, waiting, to_speak)
+            expected.interruption_ends(by, waiting, to_speak)
 
     def _publish(self, channel: str, payload: bytes, by: Interruption | None) -> None:
         if channel.endswith(":live"):

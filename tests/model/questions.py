@@ -36,6 +36,7 @@ class Questions:
     def finish(self) -> None:
         """When everybody had the time to do everything."""
         demand(not self.owed, "asked, joined and lost:", self.owed)
+        demand(not self._understood, "a transcript without a turn:", self._understood)
 
 
 def text_of(message_id: str) -> str:

@@ -143,6 +143,7 @@ class Ear:
         self._marks.append((mail_id, chunk.offset + len(chunk.data)))
         fresh = chunk.data[max(0, heard - chunk.offset) :]
         if fresh and not self.audio and zlib.crc32(f"{self._stream}/{heard}".encode()) % 2 == 0:
+            await self._worker.calls.pause()  # it takes a while to be sure that somebody speaks
             self._before = await self._held.lease.interrupt(f"{self._stream}/{heard}", agent_type="a")
             if self._before:
                 await self._worker.calls.pause()  # the user goes on speaking
