@@ -51,8 +51,10 @@ class Interruption:
         demand(untold or not joined, "joined, though something was heard:", turn, self)
         demand(joined or not untold or not question_known, "not joined, though nothing was heard:", turn, self)
         speech = self.speeches.get(turn)
-        out = " ".join(sentence.text for sentence in speech.sentences) if speech else ""
-        demand(out.startswith(data["heard"]), "turn", turn, "was heard as", data, "and spoken as", out, self)
+        sentences = speech.sentences if speech else []
+        if all(sentence.whole or sentence.said for sentence in sentences[:-1]):  # none was given up
+            out = " ".join(sentence.text for sentence in sentences)
+            demand(out.startswith(data["heard"]), "turn", turn, "was heard as", data, "and spoken as", out, self)
         if speech and turn not in self.remembered:
             return
         texts = speech.texts(speech.heard_ms if self.played_ms is None else self.played_ms) if speech else {""}
