@@ -13,6 +13,7 @@ from gateway.auth import Authenticator
 from gateway.bodies import LimitedBodies
 from gateway.drain import Drain
 from gateway.hub import Hub
+from gateway.jwks import KeySet
 from gateway.problems import install_problem_handlers
 from gateway.settings import GatewaySettings
 from gateway.state import Gateway
@@ -32,11 +33,16 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_bus(settings.bus()) as bus, asyncio.TaskGroup() as tasks:
-            app.state.gateway = Gateway(settings, bus, Hub(bus), Authenticator(settings), drain)
+            keys = _key_set(settings)
+            app.state.gateway = Gateway(settings, bus, Hub(bus), Authenticator(settings, keys), drain)
             checks.update(_checks(bus, drain))
-            ending = tasks.create_task(_end_idle_sessions(bus))
+            running = [tasks.create_task(_end_idle_sessions(bus))]
+            if keys:
+                checks["keys"] = keys.check
+                running.append(tasks.create_task(keys.run()))
             yield
-            ending.cancel()
+            for task in running:
+                task.cancel()
 
     app = FastAPI(title="Voicebus", version="0.1.0", lifespan=lifespan, docs_url="/docs", redoc_url=None)
     app.state.drain = drain
@@ -62,6 +68,17 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         return {"status": "healthy" if well else "unhealthy", "version": app.version, "parts": parts}
 
     return app
+
+
+def _key_set(settings: GatewaySettings) -> KeySet | None:
+    if not settings.jwt_jwks:
+        return None
+    return KeySet(
+        settings.jwt_jwks,
+        max_age_s=settings.jwt_jwks_max_age_s,
+        pause_s=settings.jwt_jwks_pause_s,
+        timeout_s=settings.jwt_jwks_timeout_s,
+    )
 
 
 def _checks(bus: Bus, drain: Drain) -> dict[str, Check]:

@@ -200,6 +200,7 @@ class Connection:
             return None
         if isinstance(command, Auth):
             return await self._renew_token(command)
+        self._caller.require("sessions:write")
         return await self._commands.handle(command, agent_type=self._agent)
 
     async def _acknowledge_audio(self, stream: str, offset: int) -> None:
@@ -218,9 +219,11 @@ class Connection:
         await self._send(events.Error(session_id=self._session_id, agent_type=self._agent, data=data))
 
     async def _renew_token(self, command: Auth) -> int:
-        caller = self._authenticator.caller(command.token)
+        caller = await self._authenticator.caller(command.token)
         if caller.sub != self._caller.sub:
             raise Refused("token_invalid", "The token belongs to someone else.")
+        for scope in self._caller.scopes:
+            caller.require(scope)
         self._caller = caller
         self._caller_changed.set()
         return (await self._bus.sessions.get(self._session_id)).position.seq
@@ -231,7 +234,7 @@ class Connection:
         while True:
             expires_at = self._caller.expires_at
             left_s = (expires_at - datetime.now(UTC)).total_seconds() if expires_at else None
-            if left_s is not None and left_s <= 0:
+            if left_s is not None and left_s <= -self._settings.jwt_leeway_s:
                 raise Closed(Close.TOKEN, "token_expired")
             if left_s is not None and expires_at and left_s <= _WARN_BEFORE_EXPIRY_S and not warned:
                 warned = True
@@ -240,7 +243,8 @@ class Connection:
                         session_id=self._session_id, data=payloads.TokenExpiringData(expires_at=expires_at)
                     )
                 )
-            pause_s = left_s if left_s is None or warned else max(left_s - _WARN_BEFORE_EXPIRY_S, 0.001)
+            ahead_s = -self._settings.jwt_leeway_s if warned else _WARN_BEFORE_EXPIRY_S
+            pause_s = None if left_s is None else max(left_s - ahead_s, 0.001)
             try:
                 async with asyncio.timeout(pause_s):
                     await self._caller_changed.wait()

@@ -23,9 +23,11 @@ _IDEMPOTENCY = UUID("5a3a2a3e-5d5c-4f0e-9a25-6d1d9f8f6f0e")  # names the ids tha
 _CONTEXT_MAX = 65_536  # bytes of JSON
 
 
-def caller(request: Request) -> Caller:
-    """Who calls."""
-    return of(request).authenticator.caller(bearer(request.headers.get("authorization")))
+async def caller(request: Request) -> Caller:
+    """Who calls; the token's scopes allow what the method does."""
+    who = await of(request).authenticator.caller(bearer(request.headers.get("authorization")))
+    who.require("sessions:read" if request.method in {"GET", "HEAD"} else "sessions:write")
+    return who
 
 
 CallerDep = Annotated[Caller, Depends(caller)]

@@ -53,7 +53,7 @@ async def native(
     await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
     try:
         with structlog.contextvars.bound_contextvars(session=session_id):
-            caller = _admit(gateway, socket, offered)
+            caller = await _admit(gateway, socket, offered)
             session = await _session(gateway, session_id, caller)
             await _serve(gateway, socket, session, caller, _query(socket))
     except VoicebusError as error:
@@ -70,16 +70,17 @@ def _query(socket: WebSocket) -> JoinQuery:
         raise BadRequest("bad_query", f"{first['loc'][0]}: {first['msg']}") from error
 
 
-def _admit(gateway: Gateway, socket: WebSocket, offered: list[str]) -> Caller:
+async def _admit(gateway: Gateway, socket: WebSocket, offered: list[str]) -> Caller:
     origin = socket.headers.get("origin")
     if origin is not None and not gateway.settings.allows_origin(origin):
         raise Refused("origin_not_allowed")
     if gateway.drain.started.is_set():
         raise Refused("draining")
     in_query = socket.query_params.get("token") if gateway.settings.token_in_query else None
-    return gateway.authenticator.caller(
-        bearer(socket.headers.get("authorization")) or from_subprotocols(offered) or in_query
-    )
+    token = bearer(socket.headers.get("authorization")) or from_subprotocols(offered) or in_query
+    caller = await gateway.authenticator.caller(token)
+    caller.require("sessions:read")
+    return caller
 
 
 async def _session(gateway: Gateway, session_id: str, caller: Caller) -> Session:
