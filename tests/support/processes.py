@@ -114,6 +114,7 @@ def gateway_service(redis_url: str, prefix: str, **environment: str) -> Service:
         "PARTITIONS": "4",
         "API_PORT": str(port),
         "JWT_SECRET": SECRET,
+        "JWT_LEEWAY_S": "0",
         "AGENTS": "personal,family",
         "DRAIN_S": "1",
     }

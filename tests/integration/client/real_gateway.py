@@ -56,6 +56,7 @@ def running_gateway(settings: BusSettings) -> Iterator[Gateway]:
         "PARTITIONS": str(settings.partitions),
         "API_PORT": str(port),
         "JWT_SECRET": SECRET,
+        "JWT_LEEWAY_S": "0",
         "LOG_LEVEL": "error",
         "DRAIN_S": "1",
     }

@@ -80,6 +80,7 @@ _CLASSES: dict[str, type[VoicebusError]] = {
     "token_expired": Unauthorized,
     "origin_not_allowed": Forbidden,
     "not_member": Forbidden,
+    "scope_missing": Forbidden,
     "session_not_found": SessionNotFound,
     "session_ended": SessionEnded,
     "too_many_connections": TooMany,
