@@ -125,6 +125,28 @@ async def test_known_keys_are_valid_while_the_issuer_is_down(trusting: RunningGa
     assert await ready(trusting)
 
 
+async def test_a_key_that_was_withdrawn_is_forgotten_in_time(redis_url: str, issuer: Issuer) -> None:
+    fields: Any = {"jwt_jwks": issuer.url, "jwt_algorithms": ("RS256",), "jwt_jwks_pause_s": 0.001}
+    async with gateway_here(redis_url, jwt_jwks_max_age_s=0.05, **fields) as gateway:
+        assert await answer(gateway, RSA.sign()) == "ok"
+        issuer.keys = []
+        async with asyncio.timeout(20):
+            while await answer(gateway, RSA.sign()) == "ok":
+                pass
+
+
+async def test_an_open_connection_has_the_leeway_too(redis_url: str, gateway_bus: Bus) -> None:
+    session_id = await open_session(gateway_bus)
+    claims = {"sub": "alice", "aud": "voicebus", "iss": "voicebus", "exp": int(time.time()) - 1}
+    async with gateway_here(redis_url, jwt_leeway_s=4) as gateway:
+        token = signed({"alg": "HS256"}, claims)
+        async with wire(gateway, session_id, additional_headers=bearer(token)) as client:
+            await client.until("token_expiring")
+            await client.send(type="ping")
+            await client.until("pong")
+            assert await client.close_code() == 4401
+
+
 async def test_an_issuer_that_was_never_there_is_waited_for(redis_url: str, issuer: Issuer, gateway_bus: Bus) -> None:
     session_id = await open_session(gateway_bus)
     issuer.down = True

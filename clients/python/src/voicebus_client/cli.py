@@ -64,7 +64,7 @@ def _wake_up_for_ctrl_c() -> None:
     """`asyncio.run` overlooks a signal that comes just before its loop goes to sleep, until something else wakes it."""
     handler = signal.getsignal(signal.SIGINT)
     if handler is not signal.SIG_IGN:
-        with suppress(NotImplementedError, RuntimeError):  # Windows wakes up; signals are the main thread's
+        with suppress(NotImplementedError, RuntimeError):  # loops on Windows wake up; other threads get none
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
             signal.signal(signal.SIGINT, handler)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import orjson
 import structlog
+from pydantic import BaseModel
 
 from voicebus.contract.errors import Refused, VoicebusError
 
@@ -16,6 +16,10 @@ _BYTES_MAX = 1_000_000
 _KINDS: Mapping[str, Mapping[str, str]] = {"RS256": {"kty": "RSA"}, "ES256": {"kty": "EC", "crv": "P-256"}}
 
 Jwk = Mapping[str, Any]
+
+
+class _Document(BaseModel):
+    keys: list[Any]  # those of kinds that are not known are to be ignored
 
 
 class KeySet:
@@ -88,7 +92,6 @@ class KeySet:
             self._paused_until_s = now() + self._pause_s
 
     async def _read(self) -> bytes:
-        """At most `_BYTES_MAX` bytes, so that more are no valid JSON."""
         if not self._source.startswith(("http://", "https://")):
             return await asyncio.to_thread(_read_file, Path(self._source))
         content = b""
@@ -103,12 +106,8 @@ class KeySet:
 
 def _read_file(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(_BYTES_MAX)
+        return file.read(_BYTES_MAX)  # what is cut off there is no valid JSON
 
 
 def _parse(content: bytes) -> Sequence[Jwk]:
-    document = orjson.loads(content)
-    keys = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(keys, list):
-        raise ValueError("no JSON Web Key Set")  # noqa: TRY004 - as of any other content
-    return [key for key in keys if isinstance(key, dict)]
+    return [key for key in _Document.model_validate_json(content).keys if isinstance(key, dict)]
