@@ -1,6 +1,8 @@
 """A question to a person outlives its worker, and ends with its turn."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -37,6 +39,7 @@ from pydantic_ai.messages import ModelMessage, ToolReturnPart
 from agent_worker.history import past_messages
 from agent_worker.respond import Responder
 from voicebus.bus.bus import Bus, open_bus
+from voicebus.bus.delivery import Delivery
 from voicebus.bus.settings import BusSettings
 
 
@@ -155,16 +158,24 @@ async def test_an_interruption_ends_the_wait_and_the_call_is_never_made(patient:
     assert not http_tools.lines("notes")
 
 
-async def test_a_call_whose_request_an_interruption_took_back_is_told_as_not_made(
+@asynccontextmanager
+async def deaf_work(
     bus_settings: BusSettings, http_tools: HttpTools
-) -> None:
-    """`answer_once` hears of no interruption: it has no worker around it."""
+) -> AsyncIterator[tuple[Bus, Conversation, asyncio.Task[Delivery]]]:
+    """A turn whose tool call waits to be approved; it hears nothing, as it has no worker around it."""
     async with open_bus(replace(bus_settings, lease_ms=900)) as bus, toolset(http_tools.guarded()) as tools:
         talk = await converse(bus)
         responder = Responder(bus, scripted_agent(Scripted(noting), tools))
         await talk.say("note it")
         working = asyncio.create_task(answer_once(bus, responder, talk, "w"))
         await talk.until("tool_approval_request")
+        yield bus, talk, working
+
+
+async def test_a_call_whose_request_an_interruption_took_back_is_told_as_not_made(
+    bus_settings: BusSettings, http_tools: HttpTools
+) -> None:
+    async with deaf_work(bus_settings, http_tools) as (bus, talk, working):
         await talk.interrupt()
         async with asyncio.timeout(20):
             await working
@@ -195,13 +206,7 @@ async def test_an_interruption_of_an_earlier_turn_that_is_still_heard_leaves_the
 async def test_a_lost_wake_up_costs_no_more_than_a_third_of_a_lease(
     bus_settings: BusSettings, http_tools: HttpTools
 ) -> None:
-    """`answer_once` hears nothing: it has no worker around it."""
-    async with open_bus(replace(bus_settings, lease_ms=900)) as bus, toolset(http_tools.guarded()) as tools:
-        talk = await converse(bus)
-        responder = Responder(bus, scripted_agent(Scripted(noting), tools))
-        await talk.say("note it")
-        working = asyncio.create_task(answer_once(bus, responder, talk, "w"))
-        await talk.until("tool_approval_request")
+    async with deaf_work(bus_settings, http_tools) as (_, talk, working):
         await approve(talk)
         assert await comes(talk, "tool_call", within_s=5)
         await working
