@@ -144,6 +144,26 @@ async def test_an_interruption_cancels_what_runs(bus: Bus) -> None:
         await eventually(lambda: outcome == ["cancelled"], timeout_s=2)
 
 
+async def test_a_lost_lease_is_no_interruption(bus: Bus) -> None:
+    outcome = list[str]()
+
+    async def handle(held: Held, delivery: Delivery) -> None:
+        async def lose_both() -> None:
+            held.cancel(turn(delivery))
+            held.lose()
+            await asyncio.Event().wait()
+
+        try:
+            await held.while_not_cancelled(turn(delivery), lose_both())
+        except BaseException as error:
+            outcome.append(type(error).__name__)
+            raise
+
+    await open_session(bus, "go")
+    async with working(bus, "w1", handle):
+        await eventually(lambda: outcome == ["CancelledError"], timeout_s=2)
+
+
 async def test_a_handler_that_fails_is_tried_again_then_given_up_and_the_next_mail_is_served(bus: Bus) -> None:
     tries, done = list[int](), list[str]()
 

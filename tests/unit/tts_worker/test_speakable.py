@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tts_worker import speakable as module
 from tts_worker.speakable import has_words, one_line, speakable
 
 
@@ -57,3 +58,8 @@ def test_what_is_spoken_is_one_line_with_words_or_nothing(written: str) -> None:
 @given(st.lists(st.sampled_from(["The", "fox", "isn't", "3.14", "e.g.", "cost,", "é", "over;", "你好"]), min_size=1))
 def test_plain_prose_is_left_as_it_is(words: list[str]) -> None:
     assert speakable(" ".join(words)) == " ".join(words)
+
+
+@given(st.text(st.sampled_from("aZé你19 ,.;!?'\"()-"), max_size=40))
+def test_what_need_not_be_parsed_is_read_as_if_it_were(written: str) -> None:
+    assert speakable(written) == module._read_aloud(written)

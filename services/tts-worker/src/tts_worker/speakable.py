@@ -17,6 +17,8 @@ _UNSPOKEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\u200d\u20e3\ufe0e\ufe0f\U000e0020-\U000e007f]+"
 )
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+# Most sentences are one line of words, which Markdown leaves as it is: it need not be parsed.
+_PLAIN = re.compile(r"[^\W\d_](?:[^\W_]|[ ,.;!?'\"()-])*")
 _ENDED = re.compile(r"[.!?:;,\u2026\u3002\uff01\uff1f\u061f\u0964][\"'\u201d\u2019)\]]*$")
 
 
@@ -26,6 +28,12 @@ def speakable(text: str) -> str:
     Headings, list items and rows that end without a mark get a full stop, so that a pause is heard where a new line
     is seen. Empty if there is nothing to say: neither a letter nor a digit.
     """
+    if _PLAIN.fullmatch(text):
+        return " ".join(text.split())
+    return _read_aloud(text)
+
+
+def _read_aloud(text: str) -> str:
     spoken = ""
     for block in _blocks(_MARKDOWN.parse(_UNSPOKEN.sub(" ", text))):
         stop = "" if not spoken or _ENDED.search(spoken) else "."

@@ -22,7 +22,7 @@ class Held:
         self._draining = draining
         self._woken = asyncio.Event()
         self._cancelled: set[int] = set()
-        self._running: dict[int, set[asyncio.Task[Any]]] = {}
+        self._running: dict[int, asyncio.Task[Any]] = {}
 
     @property
     def draining(self) -> bool:
@@ -37,7 +37,7 @@ class Held:
         """The turn was interrupted."""
         if turn not in self._cancelled:
             self._cancelled.add(turn)
-            for task in self._running.get(turn, ()):
+            if task := self._running.get(turn):
                 task.cancel()
 
     def lose(self) -> None:
@@ -57,26 +57,24 @@ class Held:
         return True
 
     async def while_not_cancelled(self, turn: int, work: Coroutine[Any, Any, T]) -> T:
-        """The work's result.
+        """The work's result. A turn has one work at a time.
 
         Raises:
             TurnCancelled: the turn was interrupted; the work has been cancelled and has ended.
         """
-        if turn in self._cancelled:
+        task = asyncio.current_task()
+        if task is None or turn in self._cancelled:
             work.close()
             raise TurnCancelled
-        task = asyncio.ensure_future(work)
-        running = self._running.setdefault(turn, set())
-        running.add(task)
+        cancelling = task.cancelling()
+        self._running[turn] = task
         try:
-            await asyncio.wait((task,))
+            return await work
+        except asyncio.CancelledError:
+            if turn in self._cancelled and task.cancelling() == cancelling + 1:
+                raise TurnCancelled from None
+            raise  # the worker's own task was cancelled
         finally:
-            running.discard(task)
-            if not running:
-                self._running.pop(turn, None)
-            if not task.done():
-                task.cancel()
-                await asyncio.wait((task,))
-        if task.cancelled():
-            raise TurnCancelled
-        return task.result()
+            del self._running[turn]
+            if turn in self._cancelled:
+                task.uncancel()
