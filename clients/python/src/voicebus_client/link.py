@@ -1,7 +1,9 @@
 """One WebSocket: read and written until it ends."""
 
 import asyncio
-from contextlib import suppress
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -51,9 +53,9 @@ class Link:
     """
 
     def __init__(
-        self, socket: ClientConnection, state: SessionState, signals: Signals, tokens: Tokens, options: Options
+        self, connection: ClientConnection, state: SessionState, signals: Signals, tokens: Tokens, options: Options
     ) -> None:
-        self._socket = socket
+        self._connection = connection
         self._state = state
         self._signals = signals
         self._tokens = tokens
@@ -72,23 +74,23 @@ class Link:
                 finally:
                     writer.cancel()
             if ending.code is None:
-                self._socket.transport.abort()
+                self._connection.transport.abort()
             return ending
         finally:
-            await self._socket.close()
+            await self._connection.close()
 
     def taken(self) -> None:
         """The application took an event."""
         self._signals.room.set()
         if self._skipping and self._state.inbox.low:
-            self._socket.transport.abort()
+            self._connection.transport.abort()
 
     async def _read(self) -> Ending:
         now = asyncio.get_running_loop().time
         while True:
             try:
                 async with asyncio.timeout_at(self._deadline_s()):
-                    frame = await self._socket.recv()
+                    frame = await self._connection.recv()
                 self._heard_s = now()
                 await self._receive(parse_frame(frame, monotonic()))
             except TimeoutError:
@@ -147,8 +149,9 @@ class Link:
                 self._signals.output.clear()
                 if self._state.token_expiring:
                     await self._renew()
-                while (frame := self._ping(now()) or self._state.next_frame()) is not None:
-                    await self._socket.send(frame)
+                with _as_one(self._connection):
+                    while (frame := self._ping(now()) or self._state.next_frame()) is not None:
+                        await self._connection.send(frame)
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(self._ping_at_s()):
                         await self._signals.output.wait()
@@ -162,7 +165,7 @@ class Link:
             return
         with suppress(Unauthorized):
             message = {"type": "auth", "token": await self._tokens.renew()}
-            await self._socket.send(orjson.dumps(message).decode())
+            await self._connection.send(orjson.dumps(message).decode())
 
     def _ping_at_s(self) -> float | None:
         """When to ping if nothing is heard; not before the welcome."""
@@ -174,6 +177,21 @@ class Link:
             return None
         self._pinged_s = now_s
         return _PING
+
+
+@contextmanager
+def _as_one(connection: ClientConnection) -> Iterator[None]:
+    """What is sent meanwhile leaves together, where the system can: a stream's last bytes and its stop."""
+    _cork(connection, on=True)
+    try:
+        yield
+    finally:
+        _cork(connection, on=False)
+
+
+def _cork(connection: ClientConnection, *, on: bool) -> None:
+    if not connection.transport.is_closing() and hasattr(socket, "TCP_CORK"):
+        connection.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, int(on))
 
 
 def _seconds(event: Event, name: str, default: float) -> float:
