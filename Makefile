@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test model mutants kills check docs lock clean
+.PHONY: help install run demo test compose-test model mutants kills observability-test check docs lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ demo: install  ## one spoken turn through the whole stack (ARGS='--text "…"', 
 test: install  ## every test, on a Redis of their own
 	@$(BIN)/python -m pytest $(ARGS)
 
+compose-test: install  ## docker-compose.yml on a Docker engine: build, turns, kills, scaling, restarts (needs one; DOCKER_HOST names it)
+	@COMPOSE_TEST=1 $(BIN)/python -m pytest -q -n 0 tests/compose $(ARGS)
+
 kills: install  ## kill -9 of every worker, 20 times each, and ten minutes of silence (SEED=… repeats a run)
 	@KILLS=20 SILENCE_MINUTES=10 $(BIN)/python -m pytest -q -n 0 -s tests/faults $(ARGS)
 
@@ -42,6 +45,9 @@ mutants: install  ## break each invariant: the tests must notice (ARGS=name …)
 
 model: install  ## random processes, crashes and lost calls against the bus's promises (MINUTES=20, SEED=… repeats)
 	@MODEL_MINUTES=$(or $(MINUTES),20) SEED=$(SEED) $(BIN)/python -m pytest -q -n 0 -s tests/model/test_model.py tests/model/broken.py $(ARGS)
+
+observability-test: install  ## load against the stack with a real Prometheus: every panel and alert must have data
+	@OBSERVABILITY=1 $(BIN)/python -m pytest -q -n 0 tests/observability $(ARGS)
 
 check: install  ## lint, types, import rules, dependencies
 	@$(BIN)/ruff format --check --quiet .

@@ -91,8 +91,9 @@ class Client(Process):
         return self.world.expected[self.session_id]
 
     async def say(self, message_id: str) -> None:
-        """A text."""
-        submit = partial(self.inbox.submit, self.session_id, text_of(message_id), agent_type="a", message_id=message_id)
+        """A text, or one that the agent is to say."""
+        write = self.inbox.say if message_id.startswith("said") else self.inbox.submit
+        submit = partial(write, self.session_id, text_of(message_id), agent_type="a", message_id=message_id)
         on_busy: OnBusy = "interrupt" if message_id.startswith("instead") else "queue"
         await self._insist(partial(submit, on_busy=on_busy), message_id)
 

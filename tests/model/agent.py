@@ -1,5 +1,6 @@
 """Workers of the agent stage: what the service does, with the same writes in the same order, without an LLM."""
 
+from contextlib import suppress
 from typing import ClassVar
 
 from model.actors import World
@@ -16,7 +17,7 @@ from voicebus.chassis.mailbox import mail_by_mail
 from voicebus.contract import events, payloads
 from voicebus.contract.errors import TurnCancelled
 from voicebus.contract.keys import Stage
-from voicebus.contract.mail import Sentence, UserTurn
+from voicebus.contract.mail import Say, Sentence, UserTurn
 from voicebus.contract.sessions import HistoryEntry
 
 
@@ -34,10 +35,14 @@ class Agent(Worker):
         await self._serve(held)
 
     async def _answer(self, held: Held, delivery: Delivery) -> None:
-        assert isinstance(delivery.mail, UserTurn)
-        turn = Answering(held, delivery, delivery.mail)
-        asked = self.world.expected[held.session_id].questions.asked.get(turn.number)
-        demand(asked == turn.mail.content or delivery.cancelled, "asked was", asked, "and mailed", turn.mail)
+        mail = delivery.mail
+        assert isinstance(mail, UserTurn | Say)
+        asked = self.world.expected[held.session_id].questions.asked.get(mail.turn)
+        demand(asked == mail.content or delivery.cancelled, "asked was", asked, "and mailed", mail)
+        if isinstance(mail, Say):
+            await self._say(held, delivery, mail)
+            return
+        turn = Answering(held, delivery, mail)
         demand(all(step["turn"] == turn.number for step in turn.journal), "another turn's journal:", turn.journal)
         if delivery.cancelled:
             await self._wind_up(turn)
@@ -46,6 +51,24 @@ class Agent(Worker):
             await held.while_not_cancelled(turn.number, self._work(turn))
         except TurnCancelled:
             await self._wind_up(turn)
+
+    async def _say(self, held: Held, delivery: Delivery, mail: Say) -> None:
+        """All in one write."""
+        demand(not delivery.journal, "the journal of what needs none:", delivery.journal)
+        number, response_id = mail.turn, f"{held.lease.token}/{mail.turn}/1"
+        token = payloads.TokenData(token="0", response_id=response_id)
+        said = payloads.ResponseData(content="1", response_id=response_id, segments=1)
+        text = sentence_of(response_id, number, 0)
+        emission = Emission(number, response_id)
+        emission.event(events.Token(**self.mark(held, number), data=token))
+        emission.sentence(Sentence(turn=number, response_id=response_id, segment=0, text=text))
+        emission.event(events.Response(**self.mark(held, number), data=said))
+        emission.history(HistoryEntry(turn=number, user="", assistant="!").dump(), keep=self.world.turns_kept)
+        if not delivery.cancelled:
+            with suppress(TurnCancelled):
+                await held.lease.emit(emission.answered(number).cursor(delivery.id))
+                return
+        await held.lease.emit(Emission().answered(number).cursor(delivery.id))
 
     async def _work(self, turn: Answering) -> None:
         cut = turn.delivery.response

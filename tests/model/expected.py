@@ -17,7 +17,7 @@ from model.conversation import Conversation
 from model.demand import demand
 from model.hearing import Hearing, Spoken, sentence_of
 from model.interruptions import Interruption
-from model.questions import Questions
+from model.questions import Questions, message_of
 
 from voicebus.bus.items import EventItem, Item, SpeechItem
 from voicebus.contract.keys import STAGES, Stage
@@ -184,11 +184,11 @@ class Expected:
         self._work(kind, turn, data, now_ms)
         match kind:
             case "user":
-                demand(data["id"] not in self.users, "one input, two turns:", event)
-                demand(turn == len(self.users) + 1, "not the next turn:", event)
-                self.users[data["id"]] = turn
-                self.asked_at[turn] = item.seq
+                self._open(turn, data["id"], event)
                 self.questions.opened(turn, data)
+            case "activity":
+                self._open(turn, message_of(data["content"]), event)
+                self.questions.told(turn, data["content"])
             case "stt":
                 self._transcript(data["text"])
                 self.questions.understood(data["text"])
@@ -205,12 +205,19 @@ class Expected:
                 self.conversation.failed.add(turn)
             case "interrupted":
                 self._cut(turn, data, by)
-                self.conversation.interrupted(turn, data["heard"], joined=data.get("joined", False))
+                joined, said = data.get("joined", False), turn in self.questions.said
+                self.conversation.interrupted(turn, data["heard"], joined=joined, said=said)
             case "agent_switch":
                 demand(data["to"] not in self.switched, "one message, two switches:", event)
                 self.switched.add(data["to"])
             case "session_end":
                 self.ended = True
+
+    def _open(self, turn: int, message_id: str, event: Mapping[str, Any]) -> None:
+        demand(message_id not in self.users, "one input, two turns:", event)
+        demand(turn == len(self.users) + 1, "not the next turn:", event)
+        self.users[message_id] = turn
+        self.asked_at[turn] = event["seq"]
 
     def _work(self, kind: str, turn: int, data: Mapping[str, Any], now_ms: int) -> None:
         """What a worker shows of a turn on its way."""
@@ -253,7 +260,8 @@ class Expected:
         demand(turn not in self.cancelled, "turn", turn, "was interrupted twice")
         demand(by and turn in self.asked_at, "cut by nobody, or never begun:", turn, data, by)
         assert by
-        by.cuts(turn, data, question_known=self.asked_at[turn] > len(self.events) - self.log_max)
+        asked = turn not in self.questions.said
+        by.cuts(turn, data, question_known=asked and self.asked_at[turn] > len(self.events) - self.log_max)
         for n, chunk in enumerate(self.chunks, 1):
             void = chunk.turn == turn and not self._void(turn, chunk.response_id)
             demand(not void or n < data["speech_next"], "speech of a cut turn that is not void:", n, data)

@@ -36,6 +36,7 @@ LEASE_MS = 9_000
 ROUNDS = 60  # of a quiet end, until something counts as stuck
 NUMBERS = st.integers(0, 997)
 LISTENING = st.tuples(st.sampled_from([0, 15, 40, 100]), st.sampled_from([0, 100, 700, 1_300, 2_000, 3_500]))
+KINDS = ("text", "text", "text", "instead", "said")
 PICKS = st.lists(NUMBERS, max_size=16)
 WORKERS: dict[Stage, type[Worker]] = {"stt": Listener, "agent": Agent, "tts": Speaker}
 WORDS = st.lists(st.sampled_from(["approved", "denied", "again", "otherwise"]), min_size=1, max_size=3)
@@ -162,9 +163,9 @@ class BusMachine(RuleBasedStateMachine):
 
     # --- clients ---
 
-    @happens(pick=NUMBERS, kinds=st.lists(st.sampled_from(["text", "text", "text", "instead"]), min_size=1, max_size=3))
+    @happens(pick=NUMBERS, kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=3))
     def say(self, pick: int, kinds: list[str]) -> None:
-        """Texts, each from a connection of its own; some in place of what goes on."""
+        """Texts, each from a connection of its own; some in place of what goes on, some for the agent to say."""
         for kind in kinds:
             client = self._client(pick)
             client.spawn(client.say(self._name(kind)))

@@ -17,6 +17,18 @@ from voicebus_stack.redis_server import free_port
 from voicebus_stack.tokens import make_token
 
 SECRET = "a-secret-of-the-tests"
+# Tests ask more of a gateway than users do; those of the limits set their own.
+GENEROUS = {
+    "messages_per_session": 100_000,
+    "messages_per_user": 100_000,
+    "audio_s_per_session": 36_000,
+    "audio_s_per_user": 36_000,
+    "attempts_per_address": 100_000,
+    "connections_per_user": 10_000,
+    "budget_stt_s": 3_600,
+    "budget_agent_s": 3_600,
+    "budget_tts_s": 3_600,
+}
 
 
 @dataclass(frozen=True)
@@ -117,6 +129,7 @@ def gateway_service(redis_url: str, prefix: str, **environment: str) -> Service:
         "JWT_LEEWAY_S": "0",
         "AGENTS": "personal,family",
         "DRAIN_S": "1",
+        **{name.upper(): str(most) for name, most in GENEROUS.items()},
     }
     return Service("gateway", port, variables | environment)
 

@@ -1,5 +1,7 @@
 """Sessions to test with."""
 
+from typing import Any
+
 from voicebus.bus.bus import Bus
 from voicebus.bus.items import EventItem
 from voicebus.contract.codec import load_event
@@ -8,9 +10,9 @@ from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession
 
 
-async def open_session(bus: Bus, *texts: str, mode: str = "voice") -> str:
-    """A fresh session of Alice's into which these texts were submitted; returns its id."""
-    session, _ = await bus.sessions.open(NewSession.model_validate({"mode": mode}), "alice")
+async def open_session(bus: Bus, *texts: str, owner: str = "alice", **fields: Any) -> str:
+    """A fresh session, Alice's by default, into which these texts were submitted; returns its id."""
+    session, _ = await bus.sessions.open(NewSession.model_validate(fields), owner)
     for text in texts:
         await bus.inbox.submit(session.session_id, text, agent_type="personal")
     return session.session_id

@@ -160,9 +160,43 @@ async def test_over_http_it_serves_the_same_tools_on_loopback(tmp_path: Path) ->
         await eventually(lambda: listening(port))
         async with Client(f"http://127.0.0.1:{port}/mcp") as client:
             assert text(await call(client, "add", numbers=[23, 19])) == "23 plus 19 is 42."
+            assert await status(port, "/livez") == 200
     finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_over_http_it_ends_soon_though_a_request_is_under_way() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "agent_worker.toolbox", "--http", str(port))
+    try:
+        await eventually(lambda: listening(port))
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = (
+            f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n"
+        )
+        writer.write(f"{head}Accept: application/json, text/event-stream\r\n\r\n".encode())
+        assert await status(port, "/livez") == 200
         process.terminate()
-        await process.wait()
+        async with asyncio.timeout(10):
+            await process.wait()
+        writer.close()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def status(port: int, path: str) -> int:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        line = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    return int(line.split()[1])
 
 
 def listening(port: int) -> bool:

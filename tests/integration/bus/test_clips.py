@@ -16,7 +16,7 @@ async def command_handler(bus: Bus, session_id: str) -> CommandHandler:
     async def ignore(*_: object) -> None:
         """Nobody listens."""
 
-    return CommandHandler(bus, session_id, Microphone(bus.inbox, session_id, "c1", ignore, ignore), agents=())
+    return CommandHandler(bus, session_id, Microphone(bus.inbox, session_id, "c1", ignore, ignore, ignore), agents=())
 
 
 def clip(message_id: str, content: bytes) -> Audio:

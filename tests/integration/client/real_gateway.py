@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from jose import jwt
+from support.processes import GENEROUS
 
 from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
@@ -59,6 +60,7 @@ def running_gateway(settings: BusSettings) -> Iterator[Gateway]:
         "JWT_LEEWAY_S": "0",
         "LOG_LEVEL": "error",
         "DRAIN_S": "1",
+        **{name.upper(): str(most) for name, most in GENEROUS.items()},
     }
     with subprocess.Popen([sys.executable, "-m", "gateway"], env=environment) as process:
         try:

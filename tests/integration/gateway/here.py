@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import uvicorn
 from pydantic import SecretStr
-from support.processes import SECRET, RunningGateway
+from support.processes import GENEROUS, SECRET, RunningGateway
 
 from gateway.app import create_app
 from gateway.frames import FramesProtocol
@@ -19,9 +19,8 @@ from voicebus.chassis.health import QuietServer, listen
 @asynccontextmanager
 async def gateway_here(redis_url: str, **fields: Any) -> AsyncIterator[RunningGateway]:
     """Runs with these settings while inside; there is no process to signal."""
-    settings = GatewaySettings(
-        redis_url=redis_url, redis_prefix="gw", partitions=4, jwt_secret=SecretStr(SECRET), **fields
-    )
+    fields = {"redis_prefix": "gw", **GENEROUS, **fields}
+    settings = GatewaySettings(redis_url=redis_url, partitions=4, jwt_secret=SecretStr(SECRET), **fields)
     listener = listen("127.0.0.1", 0)
     server = QuietServer(uvicorn.Config(create_app(settings), log_config=None, ws=FramesProtocol))
     async with asyncio.TaskGroup() as tasks:

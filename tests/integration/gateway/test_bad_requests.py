@@ -136,3 +136,96 @@ async def test_a_bad_request_is_refused_with_its_code(
         await neighbours.talk()
         again = await http.post(path, json={"id": "used", "content": "first"})
         assert (again.status_code, again.json()["seq"]) == (202, first.json()["seq"])
+
+
+LONG = "s" * 5_000
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing/here", 404, "not_found"),
+        ("GET", "/ai/sessions/", 404, "not_found"),
+        ("GET", "//ai/sessions", 404, "not_found"),
+        ("GET", "/ai/sessions/..%2f..%2fetc%2fpasswd", 404, "not_found"),
+        ("GET", "/ai/sessions/%2e%2e/%2e%2e/etc/passwd", 404, "not_found"),
+        ("GET", "/ai/sessions/..%5c..%5cetc", 404, "session_not_found"),
+        ("GET", "/ai/sessions/..;", 404, "session_not_found"),
+        ("GET", "/ai/sessions/%00", 404, "session_not_found"),
+        ("GET", "/ai/sessions/a%00b", 404, "session_not_found"),
+        ("GET", "/ai/sessions/%F0%9F%98%80", 404, "session_not_found"),
+        ("GET", "/ai/sessions/%ff%fe", 404, "session_not_found"),
+        ("GET", "/ai/sessions/a%0d%0ab", 404, "session_not_found"),
+        ("GET", f"/ai/sessions/{LONG}", 404, "session_not_found"),
+        ("DELETE", f"/ai/sessions/{LONG}", 404, "session_not_found"),
+        ("POST", "/ai/sessions/%F0%9F%98%80/message", 404, "session_not_found"),
+        ("GET", "/ai/sessions/a%7Bb%7D/events", 404, "session_not_found"),
+        ("PATCH", "/ai/sessions", 405, "method_not_allowed"),
+        ("PUT", "/ai/sessions/s", 405, "method_not_allowed"),
+        ("OPTIONS", "/ai/sessions", 405, "method_not_allowed"),
+        ("GET", "/ai/sessions/s/message", 405, "method_not_allowed"),
+        ("GET", "/ai/sessions?limit=1&limit=2", 422, "bad_query"),
+        ("GET", "/ai/sessions?limit=1&limit=1", 422, "bad_query"),
+        ("GET", "/ai/sessions?cursor=", 422, "bad_query"),
+        ("GET", "/ai/sessions?cursor=%00", 422, "bad_query"),
+        ("POST", "/ai/sessions/s/message?wait=true&wait=false", 422, "bad_query"),
+        ("POST", "/ai/sessions/s/message?wait=perhaps", 422, "bad_query"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_a_path_that_is_none_is_answered_in_one_form(
+    gateway: RunningGateway, neighbours: Neighbours, method: str, path: str, status: int, code: str
+) -> None:
+    body = {"content": "hello"} if method == "POST" else None
+    async with httpx2.AsyncClient(base_url=gateway.url, headers=bearer_of("alice")) as http:
+        answer = await http.request(method, path.replace("/s/", f"/{neighbours.session_id}/"), json=body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json() | {"title": "", "detail": ""} == {
+        "type": f"urn:voicebus:error:{code}",
+        "title": "",
+        "detail": "",
+        "status": status,
+        "code": code,
+        "temporary": False,
+    }
+    await neighbours.talk()
+
+
+async def test_a_method_that_is_not_known_is_told_which_are(gateway: RunningGateway) -> None:
+    async with httpx2.AsyncClient(base_url=gateway.url) as http:
+        assert (await http.patch("/ai/sessions")).headers["Allow"] == "GET, POST"
+        assert (await http.patch("/ai/sessions/s")).headers["Allow"] == "DELETE, GET"
+        assert (await http.patch("/ai/sessions/s/message")).headers["Allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({"Accept": "text/html"}, 406, "not_acceptable"),
+        ({"Accept": "application/json;q=0"}, 406, "not_acceptable"),
+        ({"Accept": "text/html, application/*;q=0.1"}, 202, None),
+        ({"Accept": "*/*"}, 202, None),
+        ({"Accept": "application/problem+json"}, 202, None),
+        ({"Content-Type": "text/plain"}, 415, "unsupported_media_type"),
+        ({"Content-Type": ""}, 415, "unsupported_media_type"),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, 415, "unsupported_media_type"),
+        ({"Content-Type": "application/json; charset=utf-8"}, 202, None),
+        ({"Content-Type": "application/merge-patch+json"}, 202, None),
+        ({"Idempotency-Key": "k" * 65}, 422, "bad_message"),
+        ({"Idempotency-Key": ""}, 422, "bad_message"),
+        ({"Origin": "https://evil.example"}, 403, "origin_not_allowed"),
+    ],
+    ids=str,
+)
+async def test_headers_decide_what_may_come_and_go(
+    gateway: RunningGateway, neighbours: Neighbours, headers: dict[str, str], status: int, code: str | None
+) -> None:
+    sent = bearer_of("alice") | {"Content-Type": "application/json"} | headers
+    async with httpx2.AsyncClient(base_url=gateway.url, headers=sent) as http:
+        answer = await http.post(f"/ai/sessions/{neighbours.session_id}/message", content=b'{"content":"hello"}')
+    assert (answer.status_code, answer.json().get("code")) == (status, code)
+    if code:
+        assert answer.headers["Content-Type"] == "application/problem+json"
+    await neighbours.talk()

@@ -25,6 +25,9 @@ async def test_a_stop_that_follows_its_last_bytes_travels_with_them(bus: Bus, mo
     async def complain(error: VoicebusError) -> None:
         raise error
 
+    async def pay(stream: str, from_ms: int, to_ms: int) -> None:
+        assert (stream, from_ms, to_ms) == ("s1", 0, 1_000)
+
     batches: list[set[str]] = []
     exchange = Link.exchange
 
@@ -32,7 +35,7 @@ async def test_a_stop_that_follows_its_last_bytes_travels_with_them(bus: Bus, mo
         batches.append({name for name in SCRIPTS if any(sha(name).encode() in command for command in commands)})
         return await exchange(link, commands)
 
-    microphone = Microphone(bus.inbox, session_id, "c1", acknowledge, complain)
+    microphone = Microphone(bus.inbox, session_id, "c1", acknowledge, complain, pay)
     running = asyncio.create_task(microphone.run())
     await microphone.start(AudioStart(stream="s1", format="pcm16"))
     monkeypatch.setattr(Link, "exchange", watched)

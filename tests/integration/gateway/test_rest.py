@@ -94,7 +94,7 @@ async def test_a_context_has_a_bound_of_its_own(redis_url: str) -> None:
     async with gateway_here(redis_url, message_max=1_000_000) as gateway, http_of(gateway, uuid4().hex) as client:
         answer = await client.post("/ai/sessions", content=context({"a": "x" * 65_536}))
     assert (answer.status_code, answer.json()["code"]) == (413, "message_too_big")
-    assert "context" in answer.json()["title"]
+    assert "context" in answer.json()["detail"]
 
 
 async def test_a_deep_context_is_shown_as_it_was_given(newcomer: httpx2.AsyncClient) -> None:

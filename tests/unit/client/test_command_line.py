@@ -1,13 +1,17 @@
 """The parts of the command line that need no gateway."""
 
 import io
+from pathlib import Path
 
 import pytest
 
 from voicebus_client.cli import FAILED, UNREACHABLE, main
+from voicebus_client.cli.player import Player, find_player
+from voicebus_client.cli.settings import read_settings
+from voicebus_client.cli.terminal import Terminal, log_line
+from voicebus_client.cli.token import parse_duration
+from voicebus_client.cli.token_check import claims_of
 from voicebus_client.events import Event
-from voicebus_client.settings import read_settings
-from voicebus_client.terminal import Terminal, log_line
 from voicebus_client.turns import Turns
 
 
@@ -124,3 +128,88 @@ def test_no_gateway_leaves_with_3(capsys: pytest.CaptureFixture[str], unused_tcp
 def test_a_file_that_is_not_there_leaves_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["say", "not-there.wav"]) == FAILED
     assert "not-there.wav" in capsys.readouterr().err
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    return Screen()
+
+
+def test_a_person_gets_colours(screen: Screen) -> None:
+    Terminal(screen).line("fine", "green")
+    assert screen.getvalue() == "\x1b[32mfine\x1b[0m\n"
+
+
+def test_who_wants_no_colours_gets_none(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    Terminal(screen).line("fine", "green")
+    assert screen.getvalue() == "fine\n"
+
+
+def test_a_file_gets_neither_colours_nor_folds() -> None:
+    out = io.StringIO()
+    terminal = Terminal(out, out)
+    terminal.line("word " * 60, "red")
+    terminal.parts(("a", "bold"), ("b", "green"))
+    terminal.table(["NAME", "TEXT"], [["x" * 90, "[bold]y[/] :smile:"]])
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "word " * 60
+    assert [line.split() for line in lines[1:]] == [["ab"], ["NAME", "TEXT"], ["x" * 90, "[bold]y[/]", ":smile:"]]
+
+
+def test_text_grows_as_it_came() -> None:
+    out = io.StringIO()
+    terminal = Terminal(out)
+    for piece in ("One,", " two ", "\n", "three\t", " ", "\x1b[2J\ud800"):
+        terminal.grow(piece)
+    assert out.getvalue() == "One, two \nthree\t \\x1b[2J\\ud800"
+
+
+def test_the_first_player_on_the_path_is_taken() -> None:
+    assert find_player(lambda _: None) is None
+    player = find_player({"afplay": "/bin/afplay", "aplay": "/bin/aplay"}.get)
+    assert player == Player(("/bin/aplay", "-q"))
+
+
+@pytest.mark.parametrize(("program", "plays"), [("true", True), ("false", False)])
+async def test_a_player_that_fails_says_so(program: str, plays: bool, tmp_path: Path) -> None:
+    assert await Player((program,)).play(tmp_path / "answer.wav", 0.1) is plays
+
+
+async def test_a_player_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voicebus_client.cli.player._MORE_S", 0.0)
+    hangs = tmp_path / "3600"
+    assert await Player(("sleep",)).play(Path(hangs.name), 0.05) is False
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("12h", 43_200), ("30d", 2_592_000)])
+def test_durations_have_a_unit(text: str, seconds: int) -> None:
+    assert parse_duration(text).total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["", "12", "h", "-1h", "0d", "1.5h", "9999d", "999999999d", "1w", "\u0661h"])
+def test_other_durations_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a duration"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["", "a", "a.b.c", "a.!.c", "a.W10.c", "a.\u00e9.c"])
+def test_a_token_that_cannot_be_read_claims_nothing(text: str) -> None:
+    assert claims_of(text) == {}
+
+
+def test_the_commands_stand_in_the_order_of_their_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    order = ["doctor", "token", "chat", "say", "sessions", "tail", "dead-letters"]
+    places = [said.index(f"│ {name} ") for name in order]
+    assert places == sorted(places)
+    assert "voicebus say question.wav" in said

@@ -18,7 +18,7 @@ from voicebus_client.errors import (
 )
 from voicebus_client.events import Event
 from voicebus_client.microphone import Microphone
-from voicebus_client.models import Answer, Health, HistoryMessage, PendingApproval, SessionInfo
+from voicebus_client.models import Answer, DeadLetter, Health, HistoryMessage, PendingApproval, Retried, SessionInfo
 from voicebus_client.options import Options
 from voicebus_client.outbox import Ack
 from voicebus_client.position import Position
@@ -32,6 +32,7 @@ __all__ = [
     "BadFrame",
     "Closed",
     "Connection",
+    "DeadLetter",
     "Event",
     "Forbidden",
     "Health",
@@ -41,6 +42,7 @@ __all__ = [
     "OutboxFull",
     "PendingApproval",
     "Position",
+    "Retried",
     "SessionEnded",
     "SessionInfo",
     "SessionNotFound",

@@ -1,7 +1,5 @@
 """`python -m voicebus_client`."""
 
-import sys
+from voicebus_client.cli import run
 
-from voicebus_client.cli import main
-
-sys.exit(main())
+run()

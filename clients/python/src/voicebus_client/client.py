@@ -14,7 +14,18 @@ import orjson
 from voicebus_client.connection import Connection
 from voicebus_client.dial import AudioForm, rest_url
 from voicebus_client.errors import BadFrame, Unreachable, VoicebusError, error_from_response
-from voicebus_client.models import Answer, Health, SessionInfo, answer, session_info
+from voicebus_client.models import (
+    Answer,
+    DeadLetter,
+    Health,
+    Retried,
+    SessionInfo,
+    Stage,
+    answer,
+    dead_letter,
+    retried,
+    session_info,
+)
 from voicebus_client.options import Options
 from voicebus_client.position import Position
 from voicebus_client.protocol import Backoff
@@ -102,15 +113,16 @@ class Voicebus:
         """The caller's sessions, newest first; fetched by `page` at a time."""
         cursor = None
         while True:
-            query = {"limit": str(page)} | ({"cursor": cursor} if cursor else {})
-            body = await self._call("GET", "/ai/sessions", params=query)
-            if not isinstance(body, dict) or not isinstance(body.get("sessions"), list):
-                raise BadFrame("bad_frame", "not a page of sessions")
-            for session in body["sessions"]:
-                yield session_info(session)
-            cursor = body.get("next")
+            found, cursor = await self.session_page(cursor, limit=page)
+            for session in found:
+                yield session
             if not cursor:
                 return
+
+    async def session_page(self, cursor: str | None = None, *, limit: int = 50) -> tuple[list[SessionInfo], str | None]:
+        """Some of the caller's sessions, newest first, and the cursor of those that follow, if any."""
+        items, following = await self._page("/ai/sessions", "sessions", cursor, limit)
+        return [session_info(item) for item in items], following
 
     async def session(self, session_id: str) -> SessionInfo:
         """A session's state, with its history."""
@@ -135,9 +147,41 @@ class Voicebus:
         )
         return answer(body, message_id)
 
+    async def announce(
+        self,
+        session_id: str,
+        content: str,
+        *,
+        on_busy: Literal["queue", "interrupt"] = "queue",
+        id: str | None = None,  # noqa: A002 - the wire's name
+    ) -> Answer:
+        """Makes the assistant say this as it is, when it is its turn or in place of what goes on."""
+        message_id = id or uuid4().hex
+        saying = {"id": message_id, "content": content, "on_busy": on_busy}
+        return answer(await self._call("POST", _path(session_id) + "/say", json=saying), message_id)
+
     async def end_session(self, session_id: str) -> None:
         """Ends a session; its log stays readable for a while."""
         await self._call("DELETE", _path(session_id))
+
+    async def dead_letters(
+        self, cursor: str | None = None, *, stage: Stage | None = None, limit: int = 50
+    ) -> tuple[list[DeadLetter], str | None]:
+        """Mail that was given up, newest first, and the cursor of what follows, if anything. For administrators."""
+        items, following = await self._page("/ai/dead-letters", "dead_letters", cursor, limit, stage=stage)
+        return [dead_letter(item) for item in items], following
+
+    async def dead_letter(self, letter_id: str) -> DeadLetter:
+        """A dead letter with its mail."""
+        return dead_letter(await self._call("GET", _letter_path(letter_id)))
+
+    async def retry_dead_letter(self, letter_id: str) -> Retried:
+        """Makes it its session's mail again, once: if no answer came, it may be `dead_letter_not_found`."""
+        return retried(await self._call("POST", _letter_path(letter_id) + "/retry"))
+
+    async def drop_dead_letter(self, letter_id: str) -> None:
+        """Deletes a dead letter, as `retry_dead_letter` does once."""
+        await self._call("DELETE", _letter_path(letter_id))
 
     async def health(self) -> Health:
         """How the gateway and what it needs are; being unwell is an answer, not an error."""
@@ -145,7 +189,19 @@ class Voicebus:
         body = _json(response)
         if not isinstance(body, dict) or "parts" not in body:
             raise error_from_response(response.status_code, response.content)
-        return Health(response.status_code == 200, body["parts"])
+        return Health(
+            response.status_code == 200, body["parts"], str(body.get("version", "")), body.get("stages") or {}
+        )
+
+    async def _page(
+        self, path: str, name: str, cursor: str | None, limit: int, **more: str | None
+    ) -> tuple[list[Any], str | None]:
+        query = {"limit": str(limit), "cursor": cursor, **more}
+        given = {key: value for key, value in query.items() if value}
+        body = await self._call("GET", path, params=given)
+        if not isinstance(body, dict) or not isinstance(body.get(name), list):
+            raise BadFrame("bad_frame", f"not a page of {name}")
+        return body[name], body.get("next")
 
     async def _call(
         self,
@@ -203,6 +259,10 @@ class Voicebus:
 
 def _path(session_id: str) -> str:
     return f"/ai/sessions/{quote(session_id, safe='')}"
+
+
+def _letter_path(letter_id: str) -> str:
+    return f"/ai/dead-letters/{quote(letter_id, safe='')}"
 
 
 def _json(response: httpx2.Response) -> Any:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 from voicebus_client.errors import BadFrame
 from voicebus_client.position import Position
 
+Stage = Literal["stt", "agent", "tts"]
+
 
 @dataclass(frozen=True, slots=True)
 class HistoryMessage:
@@ -64,10 +66,37 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether the gateway and what it needs are well; `parts` gives each part's state and reason."""
+    """Whether the gateway and what it needs are well; `parts` gives each part's state and reason.
+
+    `stages` tells of the workers, as the gateway's OpenAPI document describes it.
+    """
 
     well: bool
     parts: Mapping[str, Any]
+    version: str = ""  # the gateway's
+    stages: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Mail that was given up."""
+
+    id: str
+    stage: Stage
+    session_id: str
+    turn: int | None
+    died_at: str  # ISO 8601, UTC
+    code: str  # of the error
+    message: str
+    mail: Any = None  # as it was sent; not in lists, and None for speech
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A dead letter is mail again, in this turn; `seq` is the head of the session's log then."""
+
+    seq: int
+    turn: int | None
 
 
 def session_info(body: Any) -> SessionInfo:
@@ -110,3 +139,30 @@ def answer(body: Any, message_id: str) -> Answer:
         return Answer(message_id, body["seq"], body.get("turn"), body.get("response"))
     except (KeyError, TypeError, AttributeError) as error:
         raise BadFrame("bad_frame", f"not an answer: {error!r}") from error
+
+
+def dead_letter(body: Any) -> DeadLetter:
+    """The dead letter in an answer.
+
+    Raises:
+        BadFrame: the body is not one.
+    """
+    try:
+        error = body["error"]
+        names = ("id", "stage", "session_id", "turn", "died_at")
+        named = {name: body[name] for name in names}
+        return DeadLetter(**named, code=error["code"], message=error["message"], mail=body.get("mail"))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadFrame("bad_frame", f"not a dead letter: {error!r}") from error
+
+
+def retried(body: Any) -> Retried:
+    """What became of a retried dead letter.
+
+    Raises:
+        BadFrame: the body does not say.
+    """
+    try:
+        return Retried(body["seq"], body["turn"])
+    except (KeyError, TypeError) as error:
+        raise BadFrame("bad_frame", f"not the answer to a retry: {error!r}") from error

@@ -7,7 +7,7 @@ from agent_worker.models.choose import ModelChoiceError, choose_model, explainer
 from agent_worker.respond import Responder
 from agent_worker.settings import AgentSettings
 from agent_worker.tools.config import ConfigError
-from agent_worker.tools.toolset import open_toolset
+from agent_worker.tools.toolset import Toolset, open_toolset
 from voicebus.bus.bus import open_bus
 from voicebus.chassis.mailbox import mail_by_mail
 from voicebus.chassis.service import run_process, run_worker
@@ -37,7 +37,19 @@ async def work(settings: AgentSettings) -> None:
         _log.info("agent_ready", model=model.model_name, tool_servers=servers)
         agent = Agent(model, tools, settings, instructions, explainer(model))
         serve = mail_by_mail("agent", Responder(bus, agent).handle)
-        await run_worker(bus, "agent", serve, settings=settings, capacity=settings.agent_sessions)
+        await run_worker(
+            bus,
+            "agent",
+            serve,
+            settings=settings,
+            capacity=settings.agent_sessions,
+            details=lambda: {"model": model.model_name} | _tool_servers(tools),
+        )
+
+
+def _tool_servers(tools: Toolset) -> dict[str, str]:
+    """Whether each can be called. Why not is in the log: an address in it may hold a secret."""
+    return {f"mcp:{status.name}": f"up, {status.tools} tools" if status.up else "down" for status in tools.status()}
 
 
 def main() -> None:

@@ -158,7 +158,8 @@ class ToolCalls:
         finished = Finished(tool_call_id=call.tool_call_id, outcome=outcome)
         self._turn.record(finished)  # at once: an interruption may refuse the write, not what happened
         metrics.tool_calls.labels(outcome.outcome).inc()
-        metrics.tool_seconds.observe(outcome.duration_ms / 1000)
+        known = self._tools.knows(call.tool_name)
+        metrics.seconds_of(call.tool_name, known=known).observe(outcome.duration_ms / 1000)
         shown = ToolResultData(
             tool_call_id=call.tool_call_id,
             tool_name=call.tool_name,

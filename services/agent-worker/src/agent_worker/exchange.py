@@ -134,7 +134,8 @@ class Exchange:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(answer.run())
                 try:
-                    return await ask(self._agent.model, *self._request(), answer.add)
+                    with metrics.model_seconds.time():
+                        return await ask(self._agent.model, *self._request(), answer.add)
                 except ModelFailed as failure:
                     return failure
                 finally:
@@ -169,7 +170,9 @@ class Exchange:
             segments=self.turn.segments + answer.segments,
         )
         emission.event(Response(**self._context.envelope, data=data))
-        emission.ephemeral(self._context.metric("turn_ms", self._context.ms()))
+        turn_ms = self._context.ms()
+        metrics.turn_seconds.observe(turn_ms / 1000)
+        emission.ephemeral(self._context.metric("turn_ms", turn_ms))
         await self._end(emission, history.answered(self.turn, self._context.turn, response, answer.text))
 
     def _intent(self) -> tuple[str | None, float | None]:

@@ -10,8 +10,10 @@ from pydantic import ValidationError
 from pydantic_ai.messages import (
     ModelMessage,
     ModelMessagesTypeAdapter,
+    ModelRequest,
     ModelResponse,
     TextPart,
+    UserPromptPart,
     repair_messages,
 )
 
@@ -20,6 +22,7 @@ from voicebus.contract.sessions import Cut, HistoryEntry
 
 PAST_MAX: Final = 256 * 1024  # bytes of earlier turns that a model is told; older ones are left out
 RESULT_MAX: Final = 8 * 1024  # bytes of a tool's result once its turn is over
+UNASKED: Final = "(The user said nothing. You were told to say this:)"
 
 _log = structlog.get_logger(__name__)
 
@@ -46,7 +49,15 @@ def _messages(raw: bytes) -> list[ModelMessage]:
     """A turn's messages. Each turn asks for all earlier ones again; nobody changes them."""
     entry = HistoryEntry.model_validate_json(raw)
     messages = repair_messages(ModelMessagesTypeAdapter.validate_python(entry.messages))
-    return _as_heard(messages, entry.cut) if entry.cut else messages
+    return _prompted(_as_heard(messages, entry.cut) if entry.cut else messages)
+
+
+def _prompted(messages: list[ModelMessage]) -> list[ModelMessage]:
+    """What was said unasked has a prompt in front: many servers insist that user and assistant take turns."""
+    match messages:
+        case [ModelResponse(timestamp=at), *_]:
+            return [ModelRequest(parts=[UserPromptPart(content=UNASKED, timestamp=at)]), *messages]
+    return messages
 
 
 def _as_heard(messages: list[ModelMessage], cut: Cut) -> list[ModelMessage]:
@@ -58,13 +69,18 @@ def answered(turn: Turn, number: int, response: ModelResponse | None, text: str)
     """A turn that ended by itself; without a response it failed after it had said `text`."""
     last = response or (ModelResponse(parts=[TextPart(content=text)]) if text else None)
     messages = turn.messages(result_max=RESULT_MAX)
-    return _entry(turn, number, [*messages, last] if last else messages, assistant=text)
+    return _entry(turn.content, number, [*messages, last] if last else messages, assistant=text)
+
+
+def said(number: int, text: str) -> HistoryEntry:
+    """A turn in which the assistant was told what to say."""
+    return _entry("", number, [ModelResponse(parts=[TextPart(content=text)])], assistant=text)
 
 
 def heard(turn: Turn, number: int, cut: Cut) -> HistoryEntry:
     """A turn that was cut short while its answer was spoken, or before anything of it was told."""
     messages = turn.messages(result_max=RESULT_MAX)
-    return _entry(turn, number, messages, assistant=cut.heard, interrupted=True, cut=cut)
+    return _entry(turn.content, number, messages, assistant=cut.heard, interrupted=True, cut=cut)
 
 
 def written(turn: Turn, number: int, text: str) -> HistoryEntry:
@@ -72,11 +88,11 @@ def written(turn: Turn, number: int, text: str) -> HistoryEntry:
     messages = turn.messages(result_max=RESULT_MAX)
     if text:
         messages.append(ModelResponse(parts=[TextPart(content=text)]))
-    return _entry(turn, number, messages, assistant=text, interrupted=True)
+    return _entry(turn.content, number, messages, assistant=text, interrupted=True)
 
 
 def _entry(
-    turn: Turn,
+    user: str,
     number: int,
     messages: Sequence[ModelMessage],
     *,
@@ -86,7 +102,7 @@ def _entry(
 ) -> HistoryEntry:
     return HistoryEntry(
         turn=number,
-        user=turn.content,
+        user=user,
         assistant=assistant,
         interrupted=interrupted,
         messages=ModelMessagesTypeAdapter.dump_python(list(messages), mode="json", exclude_none=True),

@@ -1,11 +1,13 @@
-"""The agent stage: takes a user's turn from the mailbox and sees that it ends, whatever happens meanwhile.
+"""The agent stage: takes a turn from the mailbox and sees that it ends, whatever happens meanwhile.
 
-An answer, an error or an interruption: each ends with one write that adds the turn to the history, deletes its
-journal and moves the cursor. A worker that dies before it leaves the journal to the next one.
+A user's turn is answered; a text that is to be said is said as it is. An answer, an error or an interruption: each
+ends with one write that adds the turn to the history, deletes its journal and moves the cursor. A worker that dies
+before it leaves the journal to the next one.
 """
 
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 from agent_worker import history
 from agent_worker.agent import Agent
@@ -13,6 +15,7 @@ from agent_worker.answer import TurnContext
 from agent_worker.calls import TurnPostponed
 from agent_worker.exchange import Exchange
 from agent_worker.journal import Finished, load_entry
+from agent_worker.say import say
 from agent_worker.tools.outcome import ToolOutcome
 from agent_worker.turn import CallTools, Turn
 from voicebus.bus.bus import Bus
@@ -24,7 +27,7 @@ from voicebus.chassis.logs import canonical_line
 from voicebus.contract.codec import load_event
 from voicebus.contract.errors import StageFailed, TurnCancelled
 from voicebus.contract.events import Token
-from voicebus.contract.mail import UserTurn
+from voicebus.contract.mail import Say, UserTurn
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import Session
 
@@ -43,25 +46,33 @@ class Responder:
             LeaseLost: another worker may own the stage.
             VoicebusError: the bus failed; the turn is to be tried again.
         """
-        if not isinstance(delivery.mail, UserTurn) or delivery.session is None:
-            raise TypeError(f"not a user's turn: {delivery.mail!r}")
-        began = time.perf_counter()
-        number = delivery.mail.turn
-        with canonical_line("turn_answered", session_id=held.session_id, turn=number, attempt=delivery.attempt) as line:
-            entries = [load_entry(raw) for raw in delivery.journal]
-            max_steps = self._agent.settings.agent_max_steps
-            turn = Turn(delivery.mail.content, _mailed_at(delivery.id), entries, max_steps=max_steps)
-            context = TurnContext(delivery.session, number, began)
-            exchange = Exchange(
-                self._agent, held, context, turn, mail_id=delivery.id, past=history.past_messages(delivery.history)
-            )
-            line["outcome"] = await self._conclude(held, delivery, exchange, context)
-            line |= {
-                "model": self._agent.model.model_name,
-                "steps": turn.steps,
-                "tools": turn.tools,
-                "first_token_ms": exchange.first_token_ms,
-            }
+        mail, session = delivery.mail, delivery.session
+        if not isinstance(mail, UserTurn | Say) or session is None:
+            raise TypeError(f"mail that opens no turn: {mail!r}")
+        context = TurnContext(session, mail.turn, time.perf_counter())
+        with canonical_line(
+            "turn_answered", session_id=held.session_id, turn=mail.turn, attempt=delivery.attempt
+        ) as line:
+            if isinstance(mail, Say):
+                keep_turns = self._agent.settings.history_turns
+                line["outcome"] = await say(held.lease, delivery, mail, context, keep_turns=keep_turns)
+            else:
+                await self._answer(held, delivery, mail, context, line)
+
+    async def _answer(
+        self, held: Held, delivery: Delivery, mail: UserTurn, context: TurnContext, line: dict[str, Any]
+    ) -> None:
+        entries = [load_entry(raw) for raw in delivery.journal]
+        turn = Turn(mail.content, _mailed_at(delivery.id), entries, max_steps=self._agent.settings.agent_max_steps)
+        past = history.past_messages(delivery.history)
+        exchange = Exchange(self._agent, held, context, turn, mail_id=delivery.id, past=past)
+        line["outcome"] = await self._conclude(held, delivery, exchange, context)
+        line |= {
+            "model": self._agent.model.model_name,
+            "steps": turn.steps,
+            "tools": turn.tools,
+            "first_token_ms": exchange.first_token_ms,
+        }
 
     async def _conclude(self, held: Held, delivery: Delivery, exchange: Exchange, context: TurnContext) -> str:
         if delivery.cancelled:

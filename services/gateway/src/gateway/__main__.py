@@ -9,9 +9,11 @@ import uvicorn
 from gateway.app import create_app
 from gateway.drain import Drain
 from gateway.frames import FramesProtocol
+from gateway.requests import with_patience
 from gateway.settings import GatewaySettings
 from voicebus.chassis.health import QuietServer, listen
 from voicebus.chassis.logs import configure_logs
+from voicebus.chassis.metrics import note_build
 
 _log = structlog.get_logger(__name__)
 
@@ -24,6 +26,8 @@ async def serve(settings: GatewaySettings) -> None:
         app,
         log_config=None,
         access_log=False,
+        forwarded_allow_ips=settings.trusted_proxies,
+        http=with_patience(settings.request_s),
         ws=FramesProtocol,
         ws_max_size=settings.message_max,
         ws_ping_interval=settings.ping_interval_s,
@@ -53,6 +57,7 @@ def main() -> None:
     """The process."""
     settings = GatewaySettings()
     configure_logs("gateway", level=settings.log_level, output=settings.log_format)
+    note_build("gateway")
     asyncio.run(serve(settings))
 
 

@@ -5,24 +5,31 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from gateway import rest, websocket
+from gateway.admission import Admission
 from gateway.auth import Authenticator
+from gateway.backlog import BacklogWatch
 from gateway.bodies import LimitedBodies
 from gateway.drain import Drain
+from gateway.health import gateway_checks, install_health
 from gateway.hub import Hub
 from gateway.jwks import KeySet
+from gateway.limits import Limits
 from gateway.problems import install_problem_handlers
+from gateway.rest.answers import describe
+from gateway.revocations import Revocations
 from gateway.settings import GatewaySettings
 from gateway.state import Gateway
 from voicebus.bus.bus import Bus, open_bus
-from voicebus.chassis.health import Check, health_routes, report
+from voicebus.chassis.health import Check, Pulse
 from voicebus.contract.errors import VoicebusError
 
 _log = structlog.get_logger(__name__)
 _END_IDLE_EVERY_S = 10.0
+_KNOWN_WITHIN_S = 30.0
 
 
 def create_app(settings: GatewaySettings) -> FastAPI:
@@ -34,9 +41,24 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_bus(settings.bus()) as bus, asyncio.TaskGroup() as tasks:
             keys = _key_set(settings)
-            app.state.gateway = Gateway(settings, bus, Hub(bus), Authenticator(settings, keys), drain)
-            checks.update(_checks(bus, drain))
-            running = [tasks.create_task(_end_idle_sessions(bus))]
+            revocations, limits = Revocations(bus), Limits(bus, settings)
+            watch = app.state.backlog = BacklogWatch(bus)
+            app.state.gateway = Gateway(
+                settings,
+                bus,
+                Hub(bus),
+                Authenticator(settings, keys),
+                revocations,
+                limits,
+                Admission(watch, settings),
+                drain,
+            )
+            checks.update(gateway_checks(bus, drain))
+            checks["revocations"] = revocations.check
+            loops = (_end_idle_sessions(bus), revocations.run(), limits.run(), watch.run(), Pulse().run())
+            running = [tasks.create_task(loop) for loop in loops]
+            async with asyncio.timeout(_KNOWN_WITHIN_S):
+                await revocations.ready.wait()
             if keys:
                 checks["keys"] = keys.check
                 running.append(tasks.create_task(keys.run()))
@@ -44,7 +66,9 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             for task in running:
                 task.cancel()
 
-    app = FastAPI(title="Voicebus", version="0.1.0", lifespan=lifespan, docs_url="/docs", redoc_url=None)
+    app = FastAPI(
+        title="Voicebus", version="0.1.0", lifespan=lifespan, docs_url="/docs", redoc_url=None, redirect_slashes=False
+    )
     app.state.drain = drain
     app.add_middleware(LimitedBodies, limit=settings.message_max)
     app.add_middleware(
@@ -58,15 +82,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     install_problem_handlers(app)
     app.include_router(rest.router)
     app.include_router(websocket.router)
-    app.routes.extend(health_routes(checks))
-
-    @app.get("/ai/health")
-    async def health(response: Response) -> dict[str, object]:
-        """The health of every part, with its reason."""
-        well, parts = await report(checks)
-        response.status_code = 200 if well else 503
-        return {"status": "healthy" if well else "unhealthy", "version": app.version, "parts": parts}
-
+    install_health(app, checks)
+    describe(app, settings.agents)
     return app
 
 
@@ -79,18 +96,6 @@ def _key_set(settings: GatewaySettings) -> KeySet | None:
         pause_s=settings.jwt_jwks_pause_s,
         timeout_s=settings.jwt_jwks_timeout_s,
     )
-
-
-def _checks(bus: Bus, drain: Drain) -> dict[str, Check]:
-    async def listening() -> None:
-        if bus.subscriptions.deaf:
-            raise VoicebusError("bus_unavailable", "Published messages do not arrive.")
-
-    async def serving() -> None:
-        if drain.started.is_set():
-            raise VoicebusError("draining")
-
-    return {"redis": bus.ping, "subscriptions": listening, "gateway": serving}
 
 
 async def _end_idle_sessions(bus: Bus) -> None:

@@ -29,6 +29,8 @@ class Caller:
     sub: str
     expires_at: datetime | None
     scopes: frozenset[Scope] = _USUAL
+    issued_s: int | None = None  # since 1970
+    login: str | None = None  # the issuer's session (`sid`)
 
     def require(self, scope: Scope) -> None:
         """Goes on only for who may do that.
@@ -113,7 +115,11 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
         raise Refused("token_invalid", "The token's subject must have 1 to 256 characters.")
     if any("\ud800" <= character <= "\udfff" for character in sub):  # can't be written as UTF-8
         raise Refused("token_invalid", "The token's subject holds half a character.")
-    return Caller(sub, datetime.fromtimestamp(int(claims["exp"]), UTC), _scopes(claims.get("scope")))
+    issued, login = claims.get("iat"), claims.get("sid")
+    if login is not None and (not isinstance(login, str) or len(login) > 256):
+        raise Refused("token_invalid", "The token's sid is not usable.")
+    expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
+    return Caller(sub, expires_at, _scopes(claims.get("scope")), None if issued is None else int(issued), login)
 
 
 def _scopes(claim: object) -> frozenset[Scope]:
@@ -128,7 +134,8 @@ def _scopes(claim: object) -> frozenset[Scope]:
 
 def issue_token(settings: GatewaySettings, sub: str, lasts: timedelta, scopes: Sequence[Scope] = ()) -> str:
     """A token for this user, signed with our secret; for development, and for systems without an issuer."""
-    claims = {"sub": sub, "aud": settings.jwt_audience, "iss": settings.jwt_issuer, "exp": datetime.now(UTC) + lasts}
+    now = datetime.now(UTC)
+    claims = {"sub": sub, "aud": settings.jwt_audience, "iss": settings.jwt_issuer, "iat": now, "exp": now + lasts}
     if scopes:
         claims["scope"] = " ".join(scopes)
     return str(jwt.encode(claims, settings.jwt_secret.get_secret_value(), algorithm="HS256"))

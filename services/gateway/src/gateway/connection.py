@@ -1,6 +1,7 @@
 """One WebSocket client of the native dialect: what it says goes to the bus, what the session does goes to it."""
 
 import asyncio
+import math
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -11,27 +12,32 @@ import structlog
 from fastapi import WebSocket, WebSocketDisconnect
 
 from gateway import metrics
+from gateway.admission import Admission
 from gateway.auth import Authenticator, Caller
 from gateway.commands import CommandHandler
 from gateway.dialects.native import AudioForm, frame
 from gateway.drain import Drain
 from gateway.follower import Batch, Follower
 from gateway.frames import text_frame, write_frames
+from gateway.limits import Limits, Near
 from gateway.microphone import Microphone
+from gateway.revocations import Revocations
 from gateway.settings import GatewaySettings
 from gateway.snapshot import state_of
+from gateway.stopwatch import Stopwatch
 from voicebus.bus.bus import Bus
 from voicebus.bus.items import EventItem, Item
 from voicebus.contract import events, payloads
 from voicebus.contract.close import Close
 from voicebus.contract.codec import dump_event, load_command, message_ref
-from voicebus.contract.commands import Auth, Command, Ping
+from voicebus.contract.commands import Audio, AudioStart, Auth, Command, Ping, SetMode, SwitchAgent, Text
 from voicebus.contract.errors import BadRequest, BusFull, Refused, VoicebusError
 from voicebus.contract.positions import GapRange, Position
 from voicebus.contract.sessions import Session
 
 _log = structlog.get_logger(__name__)
 _WARN_BEFORE_EXPIRY_S = 60
+_COUNTED = (Text, Audio, SetMode, SwitchAgent)  # what a user may send only so often
 E = TypeVar("E", bound=BaseException)
 
 
@@ -57,6 +63,9 @@ class Connection:
         *,
         settings: GatewaySettings,
         authenticator: Authenticator,
+        revocations: Revocations,
+        limits: Limits,
+        admission: Admission,
         audio: AudioForm,
         asked: Position | None,
         drain: Drain,
@@ -71,20 +80,27 @@ class Connection:
         self._caller_changed = asyncio.Event()
         self._settings = settings
         self._authenticator = authenticator
+        self._revocations = revocations
+        self._limits = limits
+        self._admission = admission
         self._audio: AudioForm = audio
         self._asked = asked
         self._drain = drain
+        self._stopwatch = Stopwatch()
         self._welcomed = asyncio.Event()
-        self._microphone = Microphone(bus.inbox, self._session_id, uuid4().hex, self._acknowledge_audio, self._complain)
+        self._microphone = Microphone(
+            bus.inbox, self._session_id, uuid4().hex, self._acknowledge_audio, self._complain, self._pay
+        )
         self._commands = CommandHandler(bus, self._session_id, self._microphone, agents=settings.agents)
 
     async def run(self) -> None:
         """Serves until the end, which is a `Closed` or a disconnect."""
         loops = (self._send_on, self._receive_on, self._microphone.run, self._watch_token, self._watch_drain)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for loop in loops:
-                    tasks.create_task(loop())
+            with self._revocations.watching(self._caller_changed.set):
+                async with asyncio.TaskGroup() as tasks:
+                    for loop in loops:
+                        tasks.create_task(loop())
         except* Closed as group:
             await self._close(_first(group))
         except* WebSocketDisconnect:
@@ -132,10 +148,14 @@ class Connection:
                 ),
             )
         )
+        if resumed:
+            metrics.replays.inc()
+            metrics.replayed.inc(head.seq + 1 - first)
         self._welcomed.set()
 
     async def _send_batch(self, batch: Batch) -> None:
         for gap in batch.gaps:
+            metrics.gaps.labels(gap.stream, gap.reason).inc()
             await self._send(self._gap(gap))
         if batch.gaps:
             state = await state_of(self._bus, self._session_id)
@@ -146,6 +166,8 @@ class Connection:
             )
         await write_frames(self._socket, [frame(item, self._audio) for item in batch.items])
         metrics.sent.inc(len(batch.items))
+        if self._stopwatch.running:
+            self._stopwatch.sent(batch.items)
         for item in batch.items:
             self._note(item)
 
@@ -174,6 +196,7 @@ class Connection:
                 raise WebSocketDisconnect(message.get("code", 1005))
             metrics.received.inc()
             if (data := message.get("bytes")) is not None:
+                self._stopwatch.heard(len(data))
                 await self._microphone.feed(data)
             else:
                 await self._hear(message["text"])
@@ -201,11 +224,24 @@ class Connection:
         if isinstance(command, Auth):
             return await self._renew_token(command)
         self._caller.require("sessions:write")
+        self._stopwatch.command(command)
+        if isinstance(command, Text | Audio) or (isinstance(command, AudioStart) and not command.offset):
+            self._admission.admit(self._session.mode, spoken=not isinstance(command, Text))
+        if isinstance(command, _COUNTED):
+            await self._warn(await self._limits.message(self._session_id, self._caller.sub, command.id))
         return await self._commands.handle(command, agent_type=self._agent)
 
     async def _acknowledge_audio(self, stream: str, offset: int) -> None:
         data = payloads.AudioAckData(stream=stream, offset=offset)
         await self._send(events.AudioAck(session_id=self._session_id, agent_type=self._agent, data=data))
+
+    async def _pay(self, stream: str, from_ms: int, to_ms: int) -> None:
+        await self._warn(await self._limits.audio(self._session_id, self._caller.sub, stream, from_ms, to_ms))
+
+    async def _warn(self, near: Near | None) -> None:
+        if near:
+            data = payloads.ProblemData(code="limit_near", message=near.text, temporary=True)
+            await self._send(events.Warning(session_id=self._session_id, agent_type=self._agent, data=data))
 
     async def _complain(self, error: VoicebusError, ref: str | None = None) -> None:
         data = payloads.ProblemData(
@@ -220,6 +256,7 @@ class Connection:
 
     async def _renew_token(self, command: Auth) -> int:
         caller = await self._authenticator.caller(command.token)
+        self._revocations.admit(caller)
         if caller.sub != self._caller.sub:
             raise Refused("token_invalid", "The token belongs to someone else.")
         for scope in self._caller.scopes:
@@ -229,29 +266,32 @@ class Connection:
         return (await self._bus.sessions.get(self._session_id)).position.seq
 
     async def _watch_token(self) -> None:
+        """Ends the connection when its token expires or is revoked, and says so a minute before it expires."""
         await self._welcomed.wait()
-        warned = False
+        warned_of: Caller | None = None
         while True:
-            expires_at = self._caller.expires_at
-            left_s = (expires_at - datetime.now(UTC)).total_seconds() if expires_at else None
-            if left_s is not None and left_s <= -self._settings.jwt_leeway_s:
-                raise Closed(Close.TOKEN, "token_expired")
-            if left_s is not None and expires_at and left_s <= _WARN_BEFORE_EXPIRY_S and not warned:
-                warned = True
-                await self._send(
-                    events.TokenExpiring(
-                        session_id=self._session_id, data=payloads.TokenExpiringData(expires_at=expires_at)
-                    )
-                )
-            ahead_s = -self._settings.jwt_leeway_s if warned else _WARN_BEFORE_EXPIRY_S
-            pause_s = None if left_s is None else max(left_s - ahead_s, 0.001)
-            try:
-                async with asyncio.timeout(pause_s):
+            caller = self._caller
+            left_s = self._left_s(caller)
+            if caller.expires_at and left_s <= _WARN_BEFORE_EXPIRY_S and warned_of is not caller:
+                warned_of = caller
+                data = payloads.TokenExpiringData(expires_at=caller.expires_at)
+                await self._send(events.TokenExpiring(session_id=self._session_id, data=data))
+            ahead_s = -self._settings.jwt_leeway_s if warned_of is caller else _WARN_BEFORE_EXPIRY_S
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(left_s - ahead_s, 0.001) if caller.expires_at else None):
                     await self._caller_changed.wait()
-                self._caller_changed.clear()
-                warned = False
-            except TimeoutError:
-                continue
+            self._caller_changed.clear()
+
+    def _left_s(self, caller: Caller) -> float:
+        """How long the token lasts. Raises `Closed` if it isn't valid any more."""
+        try:
+            self._revocations.admit(caller)
+        except Refused as error:
+            raise Closed(Close.TOKEN, error.code) from error
+        left_s = (caller.expires_at - datetime.now(UTC)).total_seconds() if caller.expires_at else math.inf
+        if left_s <= -self._settings.jwt_leeway_s:
+            raise Closed(Close.TOKEN, "token_expired")
+        return left_s
 
     async def _watch_drain(self) -> None:
         await self._drain.started.wait()

@@ -39,11 +39,6 @@ class Hub:
         self._bus = bus
         self._channels: dict[str, _Channel] = {}
 
-    def followers(self, session_id: str) -> int:
-        """How many follow the session here."""
-        channel = self._channels.get(session_id)
-        return len(channel.followers) if channel else 0
-
     @asynccontextmanager
     async def following(self, session_id: str, follower: Follows) -> AsyncIterator[None]:
         """While inside, everything published reaches the follower, or it is told of the loss."""

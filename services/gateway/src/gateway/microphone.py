@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from gateway.meter import Meter, Pay
 from voicebus.bus.inbox import AudioOpened, Inbox
 from voicebus.contract.commands import AudioStart, AudioStop
 from voicebus.contract.errors import Refused, VoicebusError
@@ -21,13 +22,15 @@ class Microphone:
     """At most one stream at a time. `run` must be running."""
 
     def __init__(
-        self, inbox: Inbox, session_id: str, connection: str, acknowledge: Acknowledge, complain: Complain
+        self, inbox: Inbox, session_id: str, connection: str, acknowledge: Acknowledge, complain: Complain, pay: Pay
     ) -> None:
         self._inbox = inbox
         self._session_id = session_id
         self._connection = connection
         self._acknowledge = acknowledge
         self._complain = complain
+        self._pay = pay
+        self._meter: Meter | None = None  # of the stream
         self._stream: str | None = None
         self._offset = 0  # of the first byte in the buffer
         self._buffer = bytearray()
@@ -45,12 +48,14 @@ class Microphone:
             Refused: with the code that the client gets.
         """
         await self._flush()
+        meter = Meter(self._pay, command.stream, command.spec, command.offset)
+        await meter.pay_for(command.offset)
         opened = await self._inbox.audio_start(
             self._session_id, self._connection, command.stream, command.spec, command.offset, command.id
         )
         self._complained = False
         if not opened.done:
-            self._stream, self._offset, self._lost = command.stream, command.offset, None
+            self._stream, self._offset, self._lost, self._meter = command.stream, command.offset, None, meter
             await self._acknowledge(command.stream, opened.expected)
         return opened
 
@@ -86,6 +91,8 @@ class Microphone:
             data, end = bytes(self._buffer), self._offset + len(self._buffer)
             if self._stream != command.stream or not 0 < len(data) <= _ENTRY_BYTES:
                 return None
+            if self._meter is None or end > self._meter.paid:
+                return None
             where = (self._session_id, self._connection, command.stream)
             _, seq = await asyncio.gather(
                 self._inbox.audio(*where, self._offset, data),
@@ -110,9 +117,10 @@ class Microphone:
 
     async def _flush(self) -> None:
         async with self._sending:
-            while self._buffer and self._stream is not None:
-                data = bytes(self._buffer[:_ENTRY_BYTES])
+            while self._buffer and self._stream is not None and self._meter is not None:
                 try:
+                    paid = await self._meter.pay_for(self._offset)
+                    data = bytes(self._buffer[: min(_ENTRY_BYTES, paid - self._offset)])
                     safe = await self._append(self._stream, data)
                 except Refused as error:
                     self._drop_stream(self._stream, error)

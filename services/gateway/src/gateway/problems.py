@@ -1,31 +1,63 @@
 """Errors of REST as problem details (RFC 9457), with the codes that the WebSocket has."""
 
+from typing import Final
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 
-from voicebus.contract.errors import VoicebusError
+from gateway import metrics
+from voicebus.contract.errors import ERRORS, VoicebusError
 
-_CODES = {400: "bad_json", 404: "not_found", 413: "message_too_big"}  # of what the framework raises
+PROBLEM_TYPE: Final = "application/problem+json"
+_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+_CODES: Final = {  # of what the framework raises
+    400: "bad_json",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "message_too_big",
+}
+
+
+class Problem(BaseModel):
+    """Why a request was not answered (RFC 9457)."""
+
+    type: str  # urn:voicebus:error:<code>
+    title: str
+    status: int
+    detail: str | None = None  # about this request, where there is more to say than the title does
+    code: str  # one of the protocol's table
+    temporary: bool  # whether the same request may succeed later
+    retry_after_ms: int | None = Field(default=None, ge=0)
+
+
+def problem_of(error: VoicebusError) -> Problem:
+    """The error as a document."""
+    title = ERRORS[error.code].text
+    return Problem(
+        type=f"urn:voicebus:error:{error.code}",
+        title=title,
+        status=error.status,
+        detail=None if error.message == title else error.message,
+        code=error.code,
+        temporary=error.temporary,
+        retry_after_ms=error.retry_after_ms,
+    )
 
 
 def problem(error: VoicebusError) -> JSONResponse:
     """The error as an answer."""
-    body = {
-        "type": f"urn:voicebus:error:{error.code}",
-        "title": error.message,
-        "status": error.status,
-        "code": error.code,
-        "temporary": error.temporary,
-    }
+    metrics.refused.labels(error.code).inc()
     headers = {}
     if error.retry_after_ms is not None:
-        body["retry_after_ms"] = error.retry_after_ms
         headers["Retry-After"] = str(-(-error.retry_after_ms // 1000))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(body, status_code=error.status, headers=headers, media_type="application/problem+json")
+    body = problem_of(error).model_dump(exclude_none=True)
+    return JSONResponse(body, status_code=error.status, headers=headers, media_type=PROBLEM_TYPE)
 
 
 def install_problem_handlers(app: FastAPI) -> None:
@@ -37,28 +69,38 @@ def install_problem_handlers(app: FastAPI) -> None:
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, RequestValidationError):
             return problem(VoicebusError("internal"))
-        first = error.errors()[0]
-        if first["type"] == "json_invalid":
-            return problem(VoicebusError("bad_json"))
-        part_of_request, *path = first["loc"]
-        if part_of_request == "path":  # no session has such a name
-            return problem(VoicebusError("session_not_found"))
-        where = ".".join(str(part) for part in path).encode(errors="replace").decode()  # keys may hold lone surrogates
-        code = "bad_query" if part_of_request == "query" else "bad_message"
-        return problem(VoicebusError(code, f"{where or 'body'}: {first['msg']}"))
+        return problem(_invalid(error))
 
-    async def http(_: Request, error: Exception) -> JSONResponse:
+    async def http(request: Request, error: Exception) -> JSONResponse:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        if status in _CODES:
-            return problem(VoicebusError(_CODES[status]))
-        title = str(error.detail) if isinstance(error, HTTPException) else "Internal error"
-        return JSONResponse(
-            {"type": "about:blank", "title": title, "status": status, "code": "http_error"},
-            status_code=status,
-            media_type="application/problem+json",
-        )
+        answer = problem(VoicebusError(_CODES.get(status, "internal")))
+        if status == 405:
+            answer.headers["Allow"] = ", ".join(sorted(_methods(request)))
+        return answer
 
     app.add_exception_handler(VoicebusError, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, known)
+
+
+def _invalid(error: RequestValidationError) -> VoicebusError:
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return VoicebusError("bad_json")
+    part_of_request, *path = first["loc"]
+    if part_of_request == "path":  # no session has such a name
+        return VoicebusError("session_not_found")
+    where = ".".join(str(part) for part in path).encode(errors="replace").decode()  # keys may hold lone surrogates
+    code = "bad_query" if part_of_request == "query" else "bad_message"
+    return VoicebusError(code, f"{where or 'body'}: {first['msg']}")
+
+
+def _methods(request: Request) -> set[str]:
+    """What the path knows, of all its routes: the framework names those of the first one."""
+    routes: list[BaseRoute] = request.app.routes
+    return {
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    }

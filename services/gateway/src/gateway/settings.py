@@ -32,10 +32,23 @@ class GatewaySettings(ServiceSettings):
 
     agents: Annotated[tuple[str, ...], NoDecode] = ("personal",)  # the agent types one can switch to
     message_max: int = Field(default=65_536, ge=1_024)  # bytes of a message, an audio frame or a request's body
-    connections_per_session: int = Field(default=16, ge=1)  # on this gateway
-    sessions_per_user: int = Field(default=100, ge=1)
+    connections_per_session: int = Field(default=16, ge=1)
+    connections_per_user: int = Field(default=64, ge=1)
+    sessions_per_user: int = Field(default=100, ge=1)  # that are open
+    limit_period_s: float = Field(default=60.0, gt=0)  # of the limits below
+    messages_per_session: int = Field(default=20, ge=1)
+    messages_per_user: int = Field(default=60, ge=1)
+    audio_s_per_session: float = Field(default=60.0, ge=2)
+    audio_s_per_user: float = Field(default=180.0, ge=2)
+    attempts_per_address: int = Field(default=30, ge=1)  # requests that were not authenticated
+    trusted_proxies: str = "127.0.0.1"  # whose X-Forwarded-For is believed: addresses with commas between, or *
+    revocations_kept_s: int = Field(default=30 * 86_400, ge=60)  # longer than any token lasts
+    budget_stt_s: float = Field(default=3.0, gt=0)  # mail that waits longer for a worker: new input is refused
+    budget_agent_s: float = Field(default=5.0, gt=0)
+    budget_tts_s: float = Field(default=5.0, gt=0)
     ping_interval_s: float = Field(default=30.0, gt=0)
     queue_max: int = Field(default=1_024, ge=16)  # items that wait for a slow client before it reads from the log
+    request_s: float = Field(default=20.0, gt=0)  # a request with its body that takes longer to come is given up
     wait_s: float = Field(default=30.0, gt=0)  # how long POST …/message?wait=true waits
 
     def secrets(self) -> tuple[str, str]:

@@ -11,7 +11,8 @@ async def conversation(bus: Bus, session_id: str) -> list[HistoryMessage]:
     """The conversation's messages, oldest first."""
     messages = []
     for entry in conversation_of(await bus.sessions.history(session_id)):
-        messages.append(HistoryMessage(role="user", content=entry.user, turn=entry.turn))
+        if entry.user:
+            messages.append(HistoryMessage(role="user", content=entry.user, turn=entry.turn))
         if entry.assistant:
             messages.append(HistoryMessage(role="assistant", content=entry.assistant, turn=entry.turn))
     return messages

@@ -12,7 +12,7 @@ from gateway.auth import SUBPROTOCOL, Caller, bearer, from_subprotocols
 from gateway.connection import Connection
 from gateway.dialects.native import AudioForm
 from gateway.follower import following
-from gateway.state import Gateway, of
+from gateway.state import Gateway, address_of, of
 from voicebus.contract.close import Close
 from voicebus.contract.errors import BadRequest, Refused, VoicebusError
 from voicebus.contract.positions import Position
@@ -57,12 +57,17 @@ async def native(
             session = await _session(gateway, session_id, caller)
             await _serve(gateway, socket, session, caller, _query(socket))
     except VoicebusError as error:
+        metrics.refused.labels(error.code).inc()
         metrics.closed.labels(int(error.close_code or Close.INTERNAL)).inc()
         with suppress(RuntimeError, WebSocketDisconnect):
             await socket.close(error.close_code or Close.INTERNAL, error.code)
 
 
 def _query(socket: WebSocket) -> JoinQuery:
+    names = [name for name, _ in socket.query_params.multi_items()]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadRequest("bad_query", f"{name}: given twice")
     try:
         return JoinQuery.model_validate(dict(socket.query_params))
     except ValidationError as error:
@@ -78,7 +83,7 @@ async def _admit(gateway: Gateway, socket: WebSocket, offered: list[str]) -> Cal
         raise Refused("draining")
     in_query = socket.query_params.get("token") if gateway.settings.token_in_query else None
     token = bearer(socket.headers.get("authorization")) or from_subprotocols(offered) or in_query
-    caller = await gateway.authenticator.caller(token)
+    caller = await gateway.admit(token, address_of(socket))
     caller.require("sessions:read")
     return caller
 
@@ -96,8 +101,6 @@ async def _session(gateway: Gateway, session_id: str, caller: Caller) -> Session
         session, _ = await gateway.bus.sessions.open(NewSession(), caller.sub, session_id=session_id)
     if not session.admits(caller.sub):
         raise Refused("not_member")
-    if gateway.hub.followers(session_id) >= gateway.settings.connections_per_session:
-        raise Refused("too_many_connections")
     return session
 
 
@@ -106,7 +109,10 @@ async def _serve(gateway: Gateway, socket: WebSocket, session: Session, caller: 
     start = asked or session.position  # what happened since the session was looked at is not missed
     queue_max = gateway.settings.queue_max
     with gateway.drain.client(), metrics.connections.track_inprogress():
-        async with following(gateway.bus, gateway.hub, session.session_id, start, queue_max=queue_max) as follower:
+        async with (
+            gateway.limits.connection(session.session_id, caller.sub),
+            following(gateway.bus, gateway.hub, session.session_id, start, queue_max=queue_max) as follower,
+        ):
             connection = Connection(
                 socket,
                 gateway.bus,
@@ -115,8 +121,12 @@ async def _serve(gateway: Gateway, socket: WebSocket, session: Session, caller: 
                 caller,
                 settings=gateway.settings,
                 authenticator=gateway.authenticator,
+                revocations=gateway.revocations,
+                limits=gateway.limits,
+                admission=gateway.admission,
                 audio=query.audio,
                 asked=asked,
                 drain=gateway.drain,
             )
+            metrics.opened.inc()
             await connection.run()

@@ -27,7 +27,18 @@ async def work(settings: SttSettings) -> None:
             idle_s=settings.stt_idle_s,
             attempts=settings.attempts_max,
         )
-        await run_worker(bus, "stt", transcriber.serve, settings=settings, capacity=settings.capacity())
+        await run_worker(
+            bus,
+            "stt",
+            transcriber.serve,
+            settings=settings,
+            capacity=settings.capacity(),
+            details=lambda: {
+                "engine": engine.name,
+                "decoders": str(settings.stt_decoders),
+                "load": f"{engine.load:.2f}",
+            },
+        )
 
 
 def main() -> None:

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
+from time import perf_counter
 
-from stt_worker.audio import FRAME, Checkpoint
+from stt_worker import metrics
+from stt_worker.audio import FRAME, RATE, Checkpoint
 from stt_worker.ear import Ear, Passage
 from stt_worker.engines.engine import Decoding, Transcript
 from stt_worker.utterance import Action, Decode, Ended, Endpointing, Heard, Quiet, Settle, Started
@@ -65,6 +67,7 @@ class Listener:
         self._start_ms = 0
         self._audio_from = 0  # sample of the passage at which the utterance's audio begins
         self._decoded = 0  # samples of it that were decoded
+        self._busy_s = 0.0  # time that this took
         self._text = ""
 
     @property
@@ -128,6 +131,7 @@ class Listener:
         self._start_ms = passage.time_ms(started.speech)
         self._audio_from = started.audio
         self._decoded = 0
+        self._busy_s = 0.0
         self._text = ""
 
     async def _decode(self, passage: Passage, least: int) -> Partial | None:
@@ -136,7 +140,9 @@ class Listener:
         while len(self._pending) >= least:
             piece = bytes(self._pending[:PIECE_BYTES])
             del self._pending[:PIECE_BYTES]
+            began = perf_counter()
             text = await self._opened().feed(piece)
+            self._busy_s += perf_counter() - began
             self._decoded += len(piece) // 2
         if not text or text == self._text:
             return None
@@ -145,7 +151,11 @@ class Listener:
 
     async def _end(self, passage: Passage, ended: Ended) -> Final | Silence:
         await self._decode(passage, 1)
+        began = perf_counter()
         transcript = await self._opened().finish()
+        if self._decoded:
+            busy_s = self._busy_s + perf_counter() - began
+            metrics.real_time_factor.observe(busy_s * RATE / self._decoded)
         if not transcript.text:
             return Silence(self._ear.cut, after_speech=True)
         start_ms, end_ms = self._times(passage, transcript, ended)

@@ -23,7 +23,8 @@ async def work(settings: TtsSettings) -> None:
     async with engine, open_bus(settings.bus()) as bus:
         _log.info("engine_ready", engine=engine.name, sample_rate=engine.sample_rate)
         serve = mail_by_mail("tts", Speaker(engine, attempts=settings.attempts_max).handle)
-        await run_worker(bus, "tts", serve, settings=settings, capacity=settings.tts_sessions)
+        details = {"engine": engine.name, "sample_rate": str(engine.sample_rate)}
+        await run_worker(bus, "tts", serve, settings=settings, capacity=settings.tts_sessions, details=lambda: details)
 
 
 def main() -> None:

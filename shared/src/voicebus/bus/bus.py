@@ -5,9 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from voicebus.bus.backlog import Backlog, read_backlog
 from voicebus.bus.calls import Calls
+from voicebus.bus.dead_letters import DeadLetters
 from voicebus.bus.inbox import Inbox
+from voicebus.bus.limits import Limits
 from voicebus.bus.log import Log
+from voicebus.bus.presence import Presence
+from voicebus.bus.redis_info import RedisInfo, read_info
+from voicebus.bus.revocations import Revocations
 from voicebus.bus.servers import Servers, find_servers
 from voicebus.bus.sessions import Sessions
 from voicebus.bus.settings import BusSettings
@@ -29,6 +35,10 @@ class Bus:
     sessions: Sessions
     inbox: Inbox
     log: Log
+    dead_letters: DeadLetters
+    limits: Limits
+    revocations: Revocations
+    presence: Presence
     publish: str
 
     def stages(self, stage: Stage, worker: str) -> Stages:
@@ -42,6 +52,18 @@ class Bus:
             BusUnavailable: it doesn't.
         """
         await self.calls.command("PING")
+
+    async def backlog(self) -> dict[Stage, Backlog]:
+        """What waits for workers.
+
+        Raises:
+            BusUnavailable: no answer within the deadline.
+        """
+        return await read_backlog(self.calls, self.keys, self.publish)
+
+    async def redis_info(self) -> dict[str, RedisInfo]:
+        """INFO's fields, by server. Raises as `backlog` does."""
+        return await read_info(self.calls, self.servers, self.publish, stem=f"{self.keys.prefix}:info")
 
 
 @asynccontextmanager
@@ -66,6 +88,10 @@ async def open_bus(settings: BusSettings) -> AsyncIterator[Bus]:
         sessions=Sessions(calls, keys, settings, publish),
         inbox=Inbox(calls, keys, settings, publish),
         log=Log(calls, keys, publish),
+        dead_letters=DeadLetters(calls, keys, settings, publish),
+        limits=Limits(calls, keys, publish),
+        revocations=Revocations(calls, keys, publish),
+        presence=Presence(calls, keys, publish),
         publish=publish,
     )
     async with asyncio.TaskGroup() as owners:

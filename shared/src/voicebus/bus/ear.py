@@ -10,6 +10,7 @@ from typing import Protocol
 
 import structlog
 
+from voicebus.bus import metrics
 from voicebus.bus.calls import Calls
 from voicebus.bus.servers import Server, Servers
 from voicebus.bus.slots import slot_of_key
@@ -86,6 +87,7 @@ class Ear:
             while True:
                 reason = await self._listen()
                 self.deaf = True
+                metrics.subscriptions_lost.inc()
                 _log.warning("subscription_lost", server=self.server.name, reason=reason)
                 self._servers.doubt(self.server, answers=False)
                 await asyncio.sleep(_PAUSES_S[min(losses, len(_PAUSES_S) - 1)])

@@ -12,10 +12,10 @@ from voicebus.bus.wire import Arg
 from voicebus.contract.audio import AudioSpec
 from voicebus.contract.codec import event_body, mail_body
 from voicebus.contract.errors import Refused
-from voicebus.contract.events import AgentSwitch, User
+from voicebus.contract.events import Activity, AgentSwitch, Envelope, User
 from voicebus.contract.keys import Keys
-from voicebus.contract.mail import AudioStarted, UserTurn
-from voicebus.contract.payloads import AgentSwitchData, Mode, OnBusy, UserData
+from voicebus.contract.mail import AudioStarted, Say, UserTurn
+from voicebus.contract.payloads import ActivityData, AgentSwitchData, Mode, OnBusy, UserData
 
 # Of one session, before audio is refused: 43 s of 48 kHz stereo floats, more than the longest utterance (30 s).
 _WAITING_AUDIO_BYTES = 16 * 1024 * 1024
@@ -65,7 +65,6 @@ class Inbox:
         Raises:
             Refused: `id_conflict`, `overloaded`, `session_not_found` or `session_ended`.
         """
-        k = self._keys.of(session_id)
         message_id = message_id or uuid4().hex
         user = User(
             session_id=session_id,
@@ -73,6 +72,30 @@ class Inbox:
             data=UserData(content=content, input="text", id=message_id),
         )
         mail = UserTurn(id=message_id, content=content, input="text")
+        return await self._open_turn(user, mail, digest("text", content, on_busy), on_busy)
+
+    async def say(
+        self,
+        session_id: str,
+        content: str,
+        *,
+        agent_type: str,
+        message_id: str | None = None,
+        on_busy: OnBusy = "queue",
+    ) -> Accepted:
+        """A text that the assistant is to say as it is: opens a turn as a user's text does.
+
+        Raises:
+            Refused: as `submit` does.
+        """
+        message_id = message_id or uuid4().hex
+        data = ActivityData(activity_type="say", content=content)
+        begun = Activity(session_id=session_id, agent_type=agent_type, data=data)
+        mail = Say(id=message_id, content=content)
+        return await self._open_turn(begun, mail, digest("say", content, on_busy), on_busy)
+
+    async def _open_turn(self, event: Envelope, mail: UserTurn | Say, content_digest: int, on_busy: OnBusy) -> Accepted:
+        k = self._keys.of(event.session_id)
         word, values = accepted(
             await self._calls.script(
                 "submit",
@@ -81,12 +104,13 @@ class Inbox:
                     *(k.journal, k.history, k.speech, k.mail("tts"), k.spoken),
                 ),
                 *self._head(),
-                message_id,
-                digest("text", content, on_busy),
+                mail.id,
+                content_digest,
                 self._settings.waiting_turns_max,
-                event_body(user),
+                event_body(event),
                 mail_body(mail),
-                opening(session_id, agent_type) if on_busy == "interrupt" else "",
+                opening(event.session_id, event.agent_type) if on_busy == "interrupt" else "",
+                mail.kind,
             )
         )
         return _accepted(word, values)

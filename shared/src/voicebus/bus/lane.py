@@ -7,8 +7,10 @@ deadlines. The driver itself must not retry: it repeats and reorders.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
+from voicebus.bus import metrics
 from voicebus.bus.link import Link
 from voicebus.bus.scripts import SCRIPTS, source
 from voicebus.bus.servers import Server, Servers
@@ -37,14 +39,18 @@ class Call:
         if self.future.done():
             return
         if isinstance(reply, ReplyError):
-            self.future.set_exception(_translated(reply))
+            error = _translated(reply)
+            metrics.calls_failed.labels(error.code).inc()
+            self.future.set_exception(error)
         else:
             self.future.set_result(reply)
 
     def fail(self, reason: str) -> None:
         """There is no reply and won't be one."""
         if not self.future.done():
-            self.future.set_exception(BusUnavailable(reason))
+            error = BusUnavailable(reason)
+            metrics.calls_failed.labels(error.code).inc()
+            self.future.set_exception(error)
 
 
 def _translated(error: ReplyError) -> VoicebusError:
@@ -106,6 +112,7 @@ class Lane:
                 again = [call for call in self._flying if not call.future.done()] if reason else []
                 self._flying = []
                 if again:
+                    metrics.calls_repeated.inc(len(again))
                     self._waiting[:0] = again
                     self._pause(again, reason)
                 elif not self._put_off:
@@ -154,7 +161,10 @@ class Lane:
     async def _send(self, batch: list[Call]) -> str:
         """Sends the calls and settles those that were answered; returns why the others were not, '' if all were."""
         try:
+            metrics.calls_sent.inc(len(batch))
+            began = perf_counter()
             replies = await self._link.exchange([call.command for call in batch])
+            metrics.round_trip_seconds.observe(perf_counter() - began)
             if _unknown_script(replies):
                 await self._link.exchange(LOAD_SCRIPTS)
         except WireLost as error:

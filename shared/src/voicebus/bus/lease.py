@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgpack
 import orjson
 
+from voicebus.bus import metrics
 from voicebus.bus.calls import Calls
 from voicebus.bus.delivery import Delivery, delivery_of, fields_of, order
 from voicebus.bus.emission import Emission
@@ -64,12 +65,14 @@ class Lease:
         cursor: str,
         note: str,
         joined: str,
+        taken_over: bool = False,
     ) -> None:
         self.session_id = keys.session_id
         self.token = token
         self.cursor = cursor
         self.note = note  # what the last owner left, also where no mail waits
         self.joined = joined  # what the user said before, and no turn holds yet: it goes on in the next utterance
+        self.taken_over = taken_over  # the last owner fell silent and never gave it back
         self._calls = calls
         self._keys = k = keys
         self._settings = settings
@@ -126,6 +129,7 @@ class Lease:
             self.cursor = values[0].decode()
             if word == b"empty":
                 return None
+            metrics.mail_given_up.labels(self._stage).inc()
 
     def bring(self, raw: bytes) -> None:
         """A wake-up came with its mail: the lease's token, `|`, and what `next` would reply as MessagePack."""

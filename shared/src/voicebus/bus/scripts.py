@@ -25,6 +25,15 @@ ScriptName = Literal[
     "played",
     "read",
     "due",
+    "waiting",
+    "waited",
+    "announce",
+    "workers",
+    "info",
+    "retry",
+    "count",
+    "charge",
+    "revoke",
 ]
 SCRIPTS: tuple[ScriptName, ...] = get_args(ScriptName)
 

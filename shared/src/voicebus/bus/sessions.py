@@ -9,6 +9,7 @@ from uuid import uuid4
 import orjson
 
 from voicebus.bus.calls import Calls
+from voicebus.bus.delivery import fields_of
 from voicebus.bus.replies import accepted
 from voicebus.bus.scripts import SESSION_FIELDS
 from voicebus.bus.settings import BusSettings
@@ -20,6 +21,9 @@ from voicebus.contract.keys import STAGES, Keys
 from voicebus.contract.payloads import SessionEndData, SessionStartData, ToolApprovalRequestData
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession, Session
+
+_LETTERS_AT_ONCE = 500
+_LISTED = 1_000  # sessions that a list holds, the newest
 
 
 class Place(NamedTuple):
@@ -76,10 +80,16 @@ class Sessions:
         session = await self.get(session_id)
         if session.owner != owner:
             raise Refused("not_member")
-        mine = self._keys.user_sessions(owner)
-        await self._calls.command("ZADD", mine, "NX", session.created_at.timestamp(), session_id)
-        await self._calls.command("ZREMRANGEBYRANK", mine, 0, -1_001)
+        await self._list(session)
         return session, word == b"opened"
+
+    async def _list(self, session: Session) -> None:
+        """Puts the session into the lists of its owner and its members, who can't push out what others own."""
+        lists = [self._keys.user_sessions(session.owner)]
+        lists += [self._keys.shared_sessions(member) for member in session.members if member != session.owner]
+        created_s = session.created_at.timestamp()
+        await asyncio.gather(*(self._calls.start("ZADD", each, created_s, session.session_id) for each in lists))
+        await asyncio.gather(*(self._calls.start("ZREMRANGEBYRANK", each, 0, -_LISTED - 1) for each in lists))
 
     async def get(self, session_id: str) -> Session:
         """The session's state.
@@ -93,17 +103,19 @@ class Sessions:
         return session_of(values)
 
     async def of_user(
-        self, sub: str, *, after: Place | None = None, limit: int = 50
+        self, sub: str, *, after: Place | None = None, limit: int = 50, shared: bool = False
     ) -> tuple[list[Session], Place | None]:
         """A page of the user's sessions, newest first, and the place after which the next page goes on, if any.
 
-        A page may be shorter than `limit`, or empty, where sessions are gone.
+        With `shared` those of which the user is a member are among them. A page may be shorter than `limit`, or
+        empty, where sessions are gone.
         """
         newest = "+inf" if after is None else repr(after.created_s)
-        flat = await self._calls.command(
-            "ZRANGE", self._keys.user_sessions(sub), newest, "-inf", "BYSCORE", "REV", "WITHSCORES"
+        lists = [self._keys.user_sessions(sub), *([self._keys.shared_sessions(sub)] if shared else ())]
+        found = await asyncio.gather(
+            *(self._calls.start("ZRANGE", each, newest, "-inf", "BYSCORE", "REV", "WITHSCORES") for each in lists)
         )
-        places = [Place(float(score), name.decode()) for name, score in zip(flat[::2], flat[1::2], strict=True)]
+        places = sorted((place for flat in found for place in _places(flat)), reverse=True)
         rest = [place for place in places if after is None or place < after]
         page = rest[:limit]
         replies = await asyncio.gather(
@@ -125,7 +137,7 @@ class Sessions:
             *(k.session, k.log, k.deadlines),
             *(k.ready(stage) for stage in STAGES),
             *(k.mail(stage) for stage in STAGES),
-            *(k.speech, k.journal, k.history, k.seen, k.spoken),
+            *(k.speech, k.journal, k.history, k.seen, k.spoken, k.ended),
         )
         reply = await self._calls.script(
             "close",
@@ -142,13 +154,43 @@ class Sessions:
         return bool(reply[0] == b"ended")
 
     async def end_idle(self) -> int:
-        """Ends sessions without input for longer than their ttl (server time); returns how many."""
+        """Ends sessions without input for longer than their ttl (server time); returns how many.
+
+        Those that ended long ago, and are gone, leave their users' lists.
+        """
         ended = 0
         for partition in range(self._keys.partitions):
             due = await self._calls.script("due", (self._keys.deadlines(partition),), self._publish, "", 100)
             for name in due:
                 ended += await self.end(name.decode(), "idle", if_idle=True)
+            gone = await self._calls.script("due", (self._keys.ended(partition),), self._publish, "", 100)
+            for entry in gone:
+                await self._forget(partition, entry)
         return ended
+
+    async def _forget(self, partition: int, entry: bytes) -> None:
+        session_id, owner, members = orjson.loads(entry)
+        status = await self._calls.command("HGET", self._keys.of(session_id).session, "status")
+        if status == b"ended":  # at the very moment
+            return
+        if status is None:  # else it was made again since
+            lists = [self._keys.user_sessions(owner), *map(self._keys.shared_sessions, orjson.loads(members))]
+            await asyncio.gather(*(self._calls.start("ZREM", each, session_id) for each in lists))
+            for stage in STAGES:
+                await self._forget_dead_letters(self._keys.dead(partition, stage), session_id.encode())
+        await self._calls.command("ZREM", self._keys.ended(partition), entry)
+
+    async def _forget_dead_letters(self, letters: str, session_id: bytes) -> None:
+        """They hold what was said."""
+        after = "-"
+        while page := await self._calls.command("XRANGE", letters, after, "+", "COUNT", _LETTERS_AT_ONCE):
+            if mine := [entry_id for entry_id, fields in page if fields_of(fields)[b"sid"] == session_id]:
+                await self._calls.command("XDEL", letters, *mine)
+            after = f"({page[-1][0].decode()}"
+
+
+def _places(flat: Sequence[bytes]) -> list[Place]:
+    return [Place(float(score), name.decode()) for name, score in zip(flat[::2], flat[1::2], strict=True)]
 
 
 def session_of(values: Sequence[Any]) -> Session:

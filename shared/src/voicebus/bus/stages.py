@@ -45,7 +45,7 @@ class Stages:
         )
         if reply[0] != b"ok":
             return None
-        token, cursor, note, joined = (part.decode() for part in reply[1:])
+        token, cursor, note, joined, late = (part.decode() for part in reply[1:])
         return Lease(
             self._calls,
             k,
@@ -56,4 +56,5 @@ class Stages:
             cursor=cursor,
             note=note,
             joined=joined,
+            taken_over=late == "late",
         )

@@ -16,6 +16,9 @@ LINGER_S = 10.0  # an idle stage is kept so long by an idle worker, a busy one g
 def mail_by_mail(stage: Stage, handle: Handle) -> Serve:
     """Hands the session's mail to `handle` one after the other; releases the stage when there is none."""
 
+    handled = {outcome: metrics.mail_handled.labels(stage, outcome) for outcome in ("ok", "failed")}
+    seconds = metrics.mail_seconds.labels(stage)
+
     async def serve(held: Held) -> None:
         look = True
         while not held.draining:
@@ -30,8 +33,8 @@ def mail_by_mail(stage: Stage, handle: Handle) -> Serve:
                 await handle(held, delivery)
                 outcome = "ok"
             finally:
-                metrics.mail_handled.labels(stage, outcome).inc()
-                metrics.mail_seconds.labels(stage).observe(time.perf_counter() - began)
+                handled[outcome].inc()
+                seconds.observe(time.perf_counter() - began)
             look = held.lease.more
         await held.lease.hand_over()
 

@@ -1,15 +1,37 @@
-"""Prometheus metrics that every worker has. Times are in seconds, as Prometheus wants them."""
+"""Prometheus metrics that every service has, and every worker. Times are in seconds, as Prometheus wants them.
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+Labels are bounded: stages, codes, outcomes, never a session or a user.
+"""
 
-REGISTRY = CollectorRegistry()
-ProcessCollector(registry=REGISTRY)
-PlatformCollector(registry=REGISTRY)
+import platform
+from importlib.metadata import version
 
+from prometheus_client import Counter, Gauge, Histogram
+
+from voicebus.bus import metrics as bus_metrics
+from voicebus.contract.keys import Stage
+
+REGISTRY = bus_metrics.REGISTRY
+VERSION = version("voicebus")
 STAGE_SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+build_info = Gauge(
+    "voicebus_build_info", "What runs here; always 1", ["service", "version", "python"], registry=REGISTRY
+)
+loop_lag_seconds = Histogram(
+    "voicebus_event_loop_lag_seconds",
+    "How much later than it should the event loop ran, looked at several times a second",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+    registry=REGISTRY,
+)
+bus_deaf = Gauge("voicebus_bus_deaf", "Whether published messages may not arrive (1) or do (0)", registry=REGISTRY)
 
 sessions_held = Gauge("voicebus_sessions_held", "Sessions whose stage this worker owns", ["stage"], registry=REGISTRY)
 sessions_capacity = Gauge("voicebus_sessions_capacity", "Sessions that it takes at most", ["stage"], registry=REGISTRY)
+leases = Counter("voicebus_leases_total", "Sessions whose stage this worker got", ["stage"], registry=REGISTRY)
+takeovers = Counter(
+    "voicebus_takeovers_total", "Leases of which the last owner fell silent", ["stage"], registry=REGISTRY
+)
 leases_lost = Counter(
     "voicebus_leases_lost_total", "Leases that another worker may have taken", ["stage"], registry=REGISTRY
 )
@@ -23,3 +45,19 @@ mail_seconds = Histogram(
     buckets=STAGE_SECONDS_BUCKETS,
     registry=REGISTRY,
 )
+
+
+class StageMetrics:
+    """The metrics of one stage's worker, looked up once: they are there before anything has happened."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.held = sessions_held.labels(stage)
+        self.capacity = sessions_capacity.labels(stage)
+        self.leases = leases.labels(stage)
+        self.takeovers = takeovers.labels(stage)
+        self.leases_lost = leases_lost.labels(stage)
+
+
+def note_build(service: str) -> None:
+    """Says what runs in this process."""
+    build_info.labels(service, VERSION, platform.python_version()).set(1)

@@ -39,7 +39,23 @@ class Worker:
         self._rung: set[str] = set()
         self._look = asyncio.Event()
         self.draining = asyncio.Event()
-        metrics.sessions_capacity.labels(stage).set(capacity)
+        self._metrics = metrics.StageMetrics(stage)
+        self._metrics.capacity.set(capacity)
+
+    @property
+    def name(self) -> str:
+        """What no other worker is called."""
+        return self._stages.worker
+
+    @property
+    def held(self) -> int:
+        """How many sessions it has."""
+        return len(self._held)
+
+    @property
+    def capacity(self) -> int:
+        """How many it takes at most."""
+        return self._capacity
 
     @property
     def load(self) -> float:
@@ -134,10 +150,13 @@ class Worker:
             if isinstance(lease, BaseException):
                 failures.append(lease)
             elif lease is not None:
+                self._metrics.leases.inc()
+                if lease.taken_over:
+                    self._metrics.takeovers.inc()
                 held = Held(lease, self.draining, lambda: self.load)
                 self._held[lease.session_id] = held
                 held.task = group.create_task(self._own(held, lease))
-        metrics.sessions_held.labels(self._stage).set(len(self._held))
+        self._metrics.held.set(len(self._held))
         if failures:
             raise failures[0]
 
@@ -148,7 +167,7 @@ class Worker:
         finally:
             if self._held.get(held.session_id) is held:
                 del self._held[held.session_id]
-            metrics.sessions_held.labels(self._stage).set(len(self._held))
+            self._metrics.held.set(len(self._held))
             if held.lost:
                 self._rung.add(held.session_id)  # perhaps by a new epoch: then nobody else has it
             self._look.set()
@@ -163,7 +182,7 @@ class Worker:
             raise
         except LeaseLost:
             held.lost = True
-            metrics.leases_lost.labels(self._stage).inc()
+            self._metrics.leases_lost.inc()
             _log.info("lease_lost", stage=self._stage)
         except VoicebusError as error:
             _log.warning("stage_gave_up", stage=self._stage, code=error.code, reason=error.message)

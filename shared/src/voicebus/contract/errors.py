@@ -63,12 +63,16 @@ ERRORS = {
         ErrorCode("unknown_agent", "There is no agent of this type.", 422),
         ErrorCode("unknown_approval", "No approval with this id is waiting.", 404),
         ErrorCode("dead_letter_not_found", "There is no such dead letter.", 404),
+        ErrorCode("retry_impossible", "What the dead letter needs is not there any more.", 409),
         ErrorCode("stt_failed", "The speech could not be transcribed.", 502, True),
         ErrorCode("agent_failed", "The agent could not answer.", 502, True),
         ErrorCode("model_unavailable", "The language model can't be reached.", 502, True),
         ErrorCode("too_many_steps", "The agent took more steps than allowed.", 502),
         ErrorCode("tts_failed", "The answer could not be spoken.", 502, True),
         ErrorCode("not_found", "There is nothing at this path.", 404),
+        ErrorCode("method_not_allowed", "This path does not know the method.", 405),
+        ErrorCode("not_acceptable", "The answer comes in none of the accepted media types.", 406),
+        ErrorCode("unsupported_media_type", "A request's body must be JSON, and say so.", 415),
         ErrorCode("timeout", "The answer took longer than the caller waits.", 504, True),
     )
 }

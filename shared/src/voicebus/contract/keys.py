@@ -5,6 +5,7 @@ on a single Redis and on Redis Cluster alike.
 """
 
 import binascii
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -56,6 +57,21 @@ class SessionKeys:
         return f"{self.session}:seen"
 
     @cached_property
+    def messages(self) -> str:
+        """Sorted set: messages that count towards the limit."""
+        return f"{self.session}:messages"
+
+    @cached_property
+    def connections(self) -> str:
+        """Sorted set: open connections."""
+        return f"{self.session}:connections"
+
+    @cached_property
+    def audio(self) -> str:
+        """Hash: how much audio may come."""
+        return f"{self.session}:audio"
+
+    @cached_property
     def live(self) -> str:
         """Channel on which everything of the session is published."""
         return f"{self.session}:live"
@@ -64,6 +80,11 @@ class SessionKeys:
     def deadlines(self) -> str:
         """Sorted set of the partition: when idle sessions end."""
         return f"{self.root}:deadlines"
+
+    @cached_property
+    def ended(self) -> str:
+        """Sorted set of the partition: sessions that ended, with their users, by when they are gone."""
+        return f"{self.root}:ended"
 
     def mail(self, stage: Stage) -> str:
         """Stream: the input of a stage."""
@@ -82,6 +103,37 @@ class SessionKeys:
         """Every key that is the session's alone."""
         mails = tuple(self.mail(stage) for stage in STAGES)
         return (self.session, self.log, self.speech, self.spoken, self.journal, self.history, self.seen, *mails)
+
+
+@dataclass(frozen=True)
+class UserKeys:
+    """What is counted of one user. `root` is `<prefix>:{u:<hash of the user's name>}`."""
+
+    root: str
+
+    @property
+    def messages(self) -> str:
+        """Sorted set: messages that count towards the limit."""
+        return f"{self.root}:messages"
+
+    @property
+    def connections(self) -> str:
+        """Sorted set: open connections."""
+        return f"{self.root}:connections"
+
+    @property
+    def opening(self) -> str:
+        """Sorted set: sessions that were just opened."""
+        return f"{self.root}:opening"
+
+    @property
+    def audio(self) -> str:
+        """Hash: how much audio may come."""
+        return f"{self.root}:audio"
+
+    def usage(self, month: str) -> str:
+        """Hash: what the user took in this month (`2026-11`)."""
+        return f"{self.root}:usage:{month}"
 
 
 @dataclass(frozen=True)
@@ -111,6 +163,10 @@ class Keys:
         """The doorbell channel of a stage in a partition; the scripts derive it from the ready set's name."""
         return f"{self.ready(partition, stage)}:bell"
 
+    def dead(self, partition: int, stage: Stage) -> str:
+        """The dead letters of a stage in a partition."""
+        return f"{self.root(partition)}:dead:{stage}"
+
     def worker(self, partition: int, worker: str) -> str:
         """The channel on which a worker hears of the sessions it holds in a partition."""
         return f"{self.root(partition)}:w:{worker}"
@@ -119,9 +175,53 @@ class Keys:
         """When idle sessions of a partition end."""
         return f"{self.root(partition)}:deadlines"
 
+    def ended(self, partition: int) -> str:
+        """When ended sessions of a partition are gone."""
+        return f"{self.root(partition)}:ended"
+
     def user_sessions(self, sub: str) -> str:
         """Sorted set of a user's sessions by creation time; may name sessions that are gone."""
         return f"{self.prefix}:u:{sub}:sessions"
+
+    def shared_sessions(self, sub: str) -> str:
+        """The same of the sessions of others of which the user is a member."""
+        return f"{self.prefix}:u:{sub}:shared"
+
+    def user(self, sub: str) -> UserKeys:
+        """What is counted of a user; in a slot of its own, whatever the name holds."""
+        return UserKeys(f"{self.prefix}:{{u:{hashlib.blake2b(sub.encode(), digest_size=12).hexdigest()}}}")
+
+    def users(self, month: str) -> str:
+        """Set: the users of whom there is usage in this month (`2026-11`)."""
+        return f"{self.prefix}:users:{month}"
+
+    def attempts(self, address: str) -> str:
+        """Sorted set: requests from this address that were not authenticated."""
+        return f"{self.prefix}:{{a:{address}}}:attempts"
+
+    def gateway(self, name: str) -> str:
+        """Exists while the gateway of this name lives."""
+        return f"{self.prefix}:{{g:{name}}}:alive"
+
+    @property
+    def revoked(self) -> str:
+        """Hash: whose tokens are void, and of which time."""
+        return f"{self.prefix}:{{revoked}}"
+
+    @property
+    def revocations(self) -> str:
+        """Channel on which revocations are published."""
+        return f"{self.revoked}:live"
+
+    @property
+    def workers(self) -> str:
+        """Sorted set: workers by the time when they last said that they live."""
+        return f"{self.prefix}:{{workers}}"
+
+    @property
+    def worker_states(self) -> str:
+        """Hash: what each worker says of itself."""
+        return f"{self.workers}:states"
 
     @property
     def layout(self) -> str:

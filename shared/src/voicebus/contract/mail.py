@@ -18,6 +18,15 @@ class UserTurn(Frozen):
     input: Literal["text", "voice"]
 
 
+class Say(Frozen):
+    """Input of the agent: a text to be said as it is. The turn's number is assigned by the script that mails it."""
+
+    kind: Literal["say"] = "say"
+    turn: int = 0
+    id: str
+    content: str
+
+
 class Sentence(Frozen):
     """Input of TTS: a piece of an answer to be spoken."""
 
@@ -55,5 +64,5 @@ class AudioChunk(Frozen):
     data: bytes
 
 
-Mail = UserTurn | Sentence | AudioStarted | AudioStopped | AudioChunk
-AnyMail = Annotated[UserTurn | Sentence | AudioStarted | AudioStopped, Field(discriminator="kind")]
+Mail = UserTurn | Say | Sentence | AudioStarted | AudioStopped | AudioChunk
+AnyMail = Annotated[UserTurn | Say | Sentence | AudioStarted | AudioStopped, Field(discriminator="kind")]

@@ -64,7 +64,7 @@ class HistoryEntry(Frozen):
     """One turn of the conversation, as the agent leaves it in the history."""
 
     turn: int
-    user: str
+    user: str  # '' where the assistant was told what to say
     assistant: str  # what was written, or heard if `interrupted`
     interrupted: bool = False  # before the answer was complete
     messages: list[JsonValue] = Field(default_factory=list)  # as the agent's model library writes them

@@ -1,16 +1,21 @@
-"""`python -m agent_worker.toolbox`: serves the toolbox over stdio, or with `--http PORT` over HTTP on loopback."""
+"""`python -m agent_worker.toolbox`: serves the toolbox over stdio, or with `--http PORT` over HTTP."""
 
 import argparse
 from pathlib import Path
 
+import uvicorn
+
 from agent_worker.toolbox.server import build_server
 from agent_worker.toolbox.settings import ToolboxSettings
+
+_FINISH_S = 3  # calls under way may take so long once the process shall go
 
 
 def main() -> None:
     """Serve until standard input ends, or until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m agent_worker.toolbox", description=__doc__)
-    parser.add_argument("--http", type=int, metavar="PORT", help="serve streamable HTTP on 127.0.0.1 at /mcp")
+    parser.add_argument("--http", type=int, metavar="PORT", help="serve streamable HTTP at /mcp, and /livez")
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="for --http (127.0.0.1)")
     parser.add_argument("--families", type=Path, metavar="FILE", help="JSON file that families are kept in")
     parser.add_argument("--catalogue", type=Path, metavar="FILE", help="JSON file with the tables to describe")
     arguments = parser.parse_args()
@@ -19,7 +24,11 @@ def main() -> None:
     if arguments.http is None:
         server.run("stdio")
     else:
-        server.run("streamable-http", host="127.0.0.1", port=arguments.http)
+        app = server.streamable_http_app(host=arguments.host)
+        # Clients hold a stream open that never ends by itself.
+        uvicorn.run(
+            app, host=arguments.host, port=arguments.http, log_level="warning", timeout_graceful_shutdown=_FINISH_S
+        )
 
 
 if __name__ == "__main__":

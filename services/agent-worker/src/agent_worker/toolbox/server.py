@@ -1,6 +1,8 @@
 """The toolbox: an MCP server with what an assistant is asked for first."""
 
 from mcp.server.mcpserver import MCPServer
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
 from agent_worker.toolbox.arithmetic import add_arithmetic
 from agent_worker.toolbox.catalogue import add_catalogue, read_catalogue
@@ -28,4 +30,9 @@ def build_server(settings: ToolboxSettings) -> MCPServer:
     add_families(server, FamilyStore(settings.families_path))
     add_catalogue(server, read_catalogue(settings.catalogue))
     add_tales(server)
+    server.custom_route("/livez", methods=["GET"])(_livez)
     return server
+
+
+async def _livez(_: Request) -> Response:
+    return PlainTextResponse("ok\n")

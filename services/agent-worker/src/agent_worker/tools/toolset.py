@@ -87,6 +87,10 @@ class Toolset:
             self._definitions = {up: [_definition(name, entry) for name, entry in entries if entry.server.up]}
         return self._definitions[up]
 
+    def knows(self, name: str) -> bool:
+        """Whether there is such a tool."""
+        return self._find(name) is not None
+
     def annotations(self, name: str) -> Annotations:
         """What a second call of the tool does; the careful answer for one that is not known."""
         entry = self._find(name)

@@ -1,6 +1,6 @@
--- Ends a session: nobody works for it any more, its log stays readable for a while, its speech for a minute.
+-- Ends a session: nobody works for it any more, its log stays readable for a while, its speech for a minute at most.
 -- KEYS: 1 session, 2 log, 3 deadlines, 4 ready:stt, 5 ready:agent, 6 ready:tts, 7 mail:stt, 8 mail:agent, 9 mail:tts,
---       10 speech, 11 journal, 12 history, 13 seen, 14 spoken
+--       10 speech, 11 journal, 12 history, 13 seen, 14 spoken, 15 ended: [id, owner, members] by when it is gone
 -- ARGV: 3 log_max, 4 body of session_end, 5 keep_ms, 6 'idle': only if the deadline has passed, else ''
 -- Replies: {'ended', seq} | {'gone'} | {'alive'}
 local SPEECH_KEPT_MS = 60000
@@ -28,5 +28,6 @@ local seq = append(KEYS[2], ARGV[4])
 for _, key in ipairs({ KEYS[1], KEYS[2], KEYS[11], KEYS[12], KEYS[13] }) do
   redis.call('PEXPIRE', key, ARGV[5])
 end
-redis.call('PEXPIRE', KEYS[10], SPEECH_KEPT_MS)
+redis.call('PEXPIRE', KEYS[10], math.min(SPEECH_KEPT_MS, tonumber(ARGV[5])))
+redis.call('ZADD', KEYS[15], clock() + ARGV[5], cjson.encode({ sid, get('owner'), get('members') }))
 return { 'ended', seq }

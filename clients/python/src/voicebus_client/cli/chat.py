@@ -6,23 +6,27 @@ from collections.abc import AsyncIterator
 from typing import TextIO
 from uuid import uuid4
 
+from voicebus_client.cli.ctrl_c import on_ctrl_c
+from voicebus_client.cli.terminal import Terminal, style_of, summary
 from voicebus_client.client import Voicebus
 from voicebus_client.connection import Connection
 from voicebus_client.errors import VoicebusError
 from voicebus_client.events import Event
-from voicebus_client.terminal import Terminal, summary
 from voicebus_client.turns import Turns
 
-HELP = "Write and press Enter. /stop interrupts the answer, /yes and /no decide on a tool, /quit leaves."
+HELP = "Write and press Enter. Ctrl-C or /stop interrupts the answer, /yes and /no decide on a tool, /quit leaves."
+_PROMPT = "> "
 _LINES = 64  # read ahead
 
 
 class Chat:
-    """One conversation: what is typed goes out, what comes is printed."""
+    """One conversation: what is typed goes out, what comes is printed. With a person who types it has a prompt."""
 
-    def __init__(self, connection: Connection, terminal: Terminal) -> None:
+    def __init__(self, connection: Connection, terminal: Terminal, *, prompts: bool = False) -> None:
         self._connection = connection
         self._terminal = terminal
+        self._prompts = prompts
+        self._interrupting = False
         self._turns = Turns()
         self._came = asyncio.Event()  # an event
         self._asked: str | None = None  # the tool call that waits for a word
@@ -33,6 +37,10 @@ class Chat:
         Raises:
             VoicebusError: the server refused, or `no_answer`: no event came for `patience_s` seconds.
         """
+        with on_ctrl_c(self._interrupts, self._interrupt):
+            await self._talk(lines, patience_s)
+
+    async def _talk(self, lines: AsyncIterator[str], patience_s: float) -> None:
         async with asyncio.TaskGroup() as group:
             showing = group.create_task(self._show())
             typing = group.create_task(self._type(lines, patience_s))
@@ -40,11 +48,31 @@ class Chat:
             showing.cancel()
             typing.cancel()
 
+    def _interrupts(self) -> bool:
+        """Whether Ctrl-C interrupts the answer; without one, or once more before it has ended, it leaves."""
+        if self._turns.done or self._interrupting:
+            return False
+        self._interrupting = True
+        return True
+
+    def _interrupt(self) -> None:
+        self._connection.interrupt()
+        self._terminal.note("Ctrl-C once more leaves", "dim")
+
+    def _prompt(self) -> None:
+        if self._prompts and self._turns.done:
+            self._terminal.fresh()
+            self._terminal.grow(_PROMPT, "bold blue")
+
     async def _type(self, lines: AsyncIterator[str], patience_s: float) -> None:
+        self._prompt()
         async for line in lines:
+            if self._prompts:
+                self._terminal.typed()
             if line == "/quit":
                 return
             await self._obey(line)
+            self._prompt()
         try:
             while not self._turns.done:
                 self._came.clear()
@@ -78,25 +106,29 @@ class Chat:
     async def _show(self) -> None:
         async for event in self._connection:
             self._print(event)
+            open_before = not self._turns.done
             self._turns.see(event)
+            if self._turns.done and open_before:
+                self._interrupting = False
+                self._prompt()
             self._came.set()
 
     def _print(self, event: Event) -> None:
         match event.type:
             case "token":
-                self._terminal.grow(str(event.data.get("token", "")))
+                self._terminal.grow(str(event.data.get("token", "")), style_of(event))
             case "response":
                 if not self._terminal.fresh():
-                    self._terminal.line(str(event.data.get("content", "")))
+                    self._terminal.line(str(event.data.get("content", "")), "green")
             case "tool_approval_request":
                 self._asked = str(event.data.get("tool_call_id"))
-                self._terminal.line(f"  ? {summary(event)}: /yes or /no")
+                self._terminal.line(f"  ? {summary(event)}: /yes or /no", style_of(event))
             case "tool_call" | "tool_result":
-                self._terminal.line(f"  · {summary(event)}")
+                self._terminal.line(f"  · {summary(event)}", "dim")
             case "response_restarted":
-                self._terminal.line("  · (once more)")
+                self._terminal.line("  · (once more)", "dim")
             case "interrupted" | "gap" | "error" | "warning" | "session_end":
-                self._terminal.line(f"  ! {event.type}: {summary(event)}")
+                self._terminal.line(f"  ! {event.type}: {summary(event)}", style_of(event))
 
 
 async def chat(bus: Voicebus, terminal: Terminal, source: TextIO, *, session_id: str | None, patience_s: float) -> None:
@@ -109,9 +141,10 @@ async def chat(bus: Voicebus, terminal: Terminal, source: TextIO, *, session_id:
     session_id = made.session_id if made else session_id or ""
     try:
         async with bus.connect(session_id) as connection:
+            prompts = source.isatty() and terminal.is_read_by_a_person
             if source.isatty():
-                terminal.note(HELP)
-            await Chat(connection, terminal).run(read_lines(source), patience_s)
+                terminal.note(HELP, "dim")
+            await Chat(connection, terminal, prompts=prompts).run(read_lines(source), patience_s)
     finally:
         if made:
             await bus.end_session(made.session_id)

@@ -1,0 +1,9 @@
+# Started last, so that these are among the last lines of a first `docker compose up`.
+cat <<EOF
+Voicebus answers on port $PUBLIC_PORT.
+A token:             docker compose exec gateway python -m gateway.token me
+Grafana's password:  docker compose exec grafana cat /run/secrets/grafana/password
+EOF
+TRUSTED_PROXIES=$(echo "$TRUSTED_PROXIES" | tr ',' ' ')
+export TRUSTED_PROXIES
+haproxy -c -q -f /etc/haproxy/haproxy.cfg && exec haproxy -db -f /etc/haproxy/haproxy.cfg

@@ -1,0 +1,91 @@
+"""Which tokens are void: known in each gateway, so that checking one asks nobody, and told to open connections."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from gateway.auth import Caller
+from voicebus.bus.bus import Bus
+from voicebus.bus.revocations import revocation_of
+from voicebus.contract.errors import Refused, VoicebusError
+
+_log = structlog.get_logger(__name__)
+_RETRY_S = 0.5
+
+
+class Revocations:
+    """Listens while `run` is running; `ready` is set once all that were revoked before are known."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._void_until: dict[str, int] = {}  # by `user|<sub>` and `login|<sid>`: tokens issued until then, in seconds
+        self._watchers: set[Callable[[], None]] = set()
+        self._missed = asyncio.Event()
+        self._missed.set()
+        self.ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keeps itself informed, until cancelled."""
+        channel = self._bus.keys.revocations
+        while True:
+            try:
+                async with self._bus.subscriptions.listening(channel, self):
+                    while True:
+                        await self._missed.wait()
+                        self._missed.clear()
+                        await self._read()
+            except VoicebusError as error:
+                _log.warning("bus_error", reason=error.message)
+                self._missed.set()
+                await asyncio.sleep(_RETRY_S)
+
+    async def check(self) -> None:
+        """Returns once it is known what is revoked.
+
+        Raises:
+            VoicebusError: it isn't yet.
+        """
+        if not self.ready.is_set():
+            raise VoicebusError("bus_unavailable", "It is not known which tokens were revoked.")
+
+    def admit(self, caller: Caller) -> None:
+        """Goes on only with a token that was not revoked.
+
+        Raises:
+            Refused: `token_revoked`.
+        """
+        issued_s = -1 if caller.issued_s is None else caller.issued_s
+        for name in (f"user|{caller.sub}", f"login|{caller.login}"):
+            if issued_s <= self._void_until.get(name, -2):
+                raise Refused("token_revoked")
+
+    @contextmanager
+    def watching(self, told: Callable[[], None]) -> Iterator[None]:
+        """While inside, `told` is called whenever some tokens became void."""
+        self._watchers.add(told)
+        try:
+            yield
+        finally:
+            self._watchers.discard(told)
+
+    def message(self, payload: bytes) -> None:
+        """Somebody's tokens were revoked."""
+        name, until_s = revocation_of(payload)
+        self._learn({name: until_s})
+
+    def lost(self) -> None:
+        """Revocations may have been missed."""
+        self._missed.set()
+
+    async def _read(self) -> None:
+        self._learn(await self._bus.revocations.all())
+        self.ready.set()
+
+    def _learn(self, more: dict[str, int]) -> None:
+        fresh = {name: until_s for name, until_s in more.items() if self._void_until.get(name, -2) < until_s}
+        self._void_until |= fresh
+        if fresh:
+            for told in tuple(self._watchers):
+                told()

@@ -1,0 +1,148 @@
+"""Tokens that are void before they expire, at every gateway and on connections that are open."""
+
+import json
+import time
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import pytest
+from integration.gateway.here import gateway_here
+from integration.gateway.test_tokens import answer, bearer
+from jose import jwt
+from support.processes import SECRET, RunningGateway
+from support.sessions import open_session
+from support.wire import wire
+
+from voicebus.bus.bus import Bus
+
+
+def token(sub: str, **claims: Any) -> str:
+    now = int(time.time())
+    standard = {"sub": sub, "aud": "voicebus", "iss": "voicebus", "iat": now - 5, "exp": now + 600}
+    claims = {name: value for name, value in (standard | claims).items() if value is not None}
+    return str(jwt.encode(claims, SECRET, algorithm="HS256"))
+
+
+async def revoke(gateway: RunningGateway, *, scope: str = "admin", **whose: str) -> httpx2.Response:
+    headers = bearer(token("operator", scope=scope)) | {"Content-Type": "application/json"}
+    async with httpx2.AsyncClient(base_url=gateway.url, headers=headers) as http:
+        return await http.post("/ai/revocations", content=json.dumps(whose))
+
+
+@pytest.fixture
+def sub() -> str:
+    return uuid4().hex
+
+
+async def test_open_connections_close_within_a_second_at_both_gateways(
+    gateway: RunningGateway, other_gateway: RunningGateway, gateway_bus: Bus, sub: str
+) -> None:
+    session_id = await open_session(gateway_bus, owner=sub, members=["friend"])
+    mine, friends = bearer(token(sub)), bearer(token("friend"))
+    async with (
+        wire(gateway, session_id, additional_headers=mine) as one,
+        wire(other_gateway, session_id, additional_headers=mine) as two,
+        wire(other_gateway, session_id, additional_headers=friends) as friend,
+    ):
+        for client in (one, two, friend):
+            await client.until("welcome")
+        began = time.monotonic()
+        assert (await revoke(gateway, user=sub)).status_code == 201
+        assert [await one.close_code(), await two.close_code()] == [4401, 4401]
+        took_s = time.monotonic() - began
+        print(f"revoked: both connections closed after {took_s * 1000:.0f} ms")
+        assert took_s < 1
+        assert one.socket.close_reason == "token_revoked"
+        await friend.send(type="ping")
+        await friend.until("pong")
+        assert not [got for got in friend.seen if got["type"] in {"error", "token_expiring"}]
+
+
+async def test_a_void_token_is_refused_and_one_issued_later_is_taken(
+    gateway: RunningGateway, other_gateway: RunningGateway, gateway_bus: Bus, sub: str
+) -> None:
+    session_id = await open_session(gateway_bus, owner=sub)
+    until = (await revoke(gateway, user=sub)).json()["issued_until"]
+    later = token(sub, iat=int(time.time()) + 2)
+    assert until.endswith("Z")
+    for each in (gateway, other_gateway):
+        assert await answer(each, token(sub)) == "token_revoked"
+        assert await answer(each, token(sub, iat=None)) == "token_revoked"
+        assert await answer(each, token("somebody else")) == "ok"
+        assert await answer(each, later) == "ok"
+    async with wire(gateway, session_id, additional_headers=bearer(later)) as client:
+        await client.until("welcome")
+        await client.send(type="auth", id="a", token=token(sub))
+        assert (await client.until("error"))["data"]["code"] == "token_revoked"
+
+
+async def test_one_login_of_a_user_can_be_ended(gateway: RunningGateway, gateway_bus: Bus, sub: str) -> None:
+    session_id = await open_session(gateway_bus, owner=sub)
+    phone, desk = bearer(token(sub, sid="phone" + sub)), bearer(token(sub, sid="desk" + sub))
+    async with (
+        wire(gateway, session_id, additional_headers=phone) as lost,
+        wire(gateway, session_id, additional_headers=desk) as kept,
+    ):
+        await lost.until("welcome")
+        await kept.until("welcome")
+        assert (await revoke(gateway, login="phone" + sub)).is_success
+        assert await lost.close_code() == 4401
+        await kept.send(type="ping")
+        await kept.until("pong")
+
+
+async def test_a_gateway_that_starts_later_knows(
+    gateway: RunningGateway, redis_url: str, sub: str, gateway_bus: Bus
+) -> None:
+    await revoke(gateway, user=sub)
+    async with gateway_here(redis_url) as late:
+        assert await answer(late, token(sub)) == "token_revoked"
+
+
+async def test_what_was_revoked_while_a_gateway_was_deaf_is_made_up_for(
+    gateway: RunningGateway, gateway_bus: Bus, sub: str
+) -> None:
+    session_id = await open_session(gateway_bus, owner=sub)
+    async with wire(gateway, session_id, additional_headers=bearer(token(sub))) as client:
+        await client.until("welcome")
+        # As a revocation that nobody heard: it is only in the hash when the connection that listens breaks.
+        await gateway_bus.calls.command("HSET", gateway_bus.keys.revoked, f"user|{sub}", int(time.time()))
+        await gateway_bus.calls.command("CLIENT", "KILL", "TYPE", "pubsub")
+        assert await client.close_code() == 4401
+
+
+async def test_what_is_older_than_any_token_is_forgotten(bus: Bus) -> None:
+    await bus.calls.command("HSET", bus.keys.revoked, "user|old", int(time.time()) - 100, "user|new", int(time.time()))
+    await bus.revocations.revoke("login", "x|y", keep_s=60)
+    assert set(await bus.revocations.all()) == {"user|new", "login|x|y"}
+
+
+@pytest.mark.parametrize(
+    ("whose", "scope", "code"),
+    [
+        ({}, "admin", "bad_message"),
+        ({"user": "a", "login": "b"}, "admin", "bad_message"),
+        ({"user": ""}, "admin", "bad_message"),
+        ({"user": "a" * 257}, "admin", "bad_message"),
+        ({"somebody": "a"}, "admin", "bad_message"),
+        ({"user": "half \ud800"}, "admin", "bad_message"),
+        ({"user": "a"}, "sessions:write", "scope_missing"),
+    ],
+)
+async def test_who_may_revoke_what(gateway: RunningGateway, whose: dict[str, str], scope: str, code: str) -> None:
+    assert (await revoke(gateway, scope=scope, **whose)).json()["code"] == code
+
+
+async def test_ending_a_session_closes_its_connections(gateway: RunningGateway, gateway_bus: Bus, sub: str) -> None:
+    session_id = await open_session(gateway_bus, owner=sub)
+    async with wire(gateway, session_id, additional_headers=bearer(token(sub))) as client:
+        await client.until("welcome")
+        began = time.monotonic()
+        assert await answer(gateway, token(sub), "DELETE", f"/ai/sessions/{session_id}") == "ok"
+        assert await client.close_code() == 4510
+        assert time.monotonic() - began < 1
+
+
+async def test_a_sid_that_is_no_text_is_refused(gateway: RunningGateway) -> None:
+    assert await answer(gateway, token("ann", sid=7)) == "token_invalid"
