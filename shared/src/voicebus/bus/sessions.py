@@ -9,7 +9,6 @@ from uuid import uuid4
 import orjson
 
 from voicebus.bus.calls import Calls
-from voicebus.bus.delivery import fields_of
 from voicebus.bus.replies import accepted
 from voicebus.bus.scripts import SESSION_FIELDS
 from voicebus.bus.settings import BusSettings
@@ -184,9 +183,13 @@ class Sessions:
         """They hold what was said."""
         after = "-"
         while page := await self._calls.command("XRANGE", letters, after, "+", "COUNT", _LETTERS_AT_ONCE):
-            if mine := [entry_id for entry_id, fields in page if fields_of(fields)[b"sid"] == session_id]:
+            if mine := [entry for entry, fields in page if _value(fields, b"sid") == session_id]:
                 await self._calls.command("XDEL", letters, *mine)
             after = f"({page[-1][0].decode()}"
+
+
+def _value(fields: Sequence[bytes], name: bytes) -> bytes:
+    return dict(zip(fields[::2], fields[1::2], strict=True))[name]
 
 
 def _places(flat: Sequence[bytes]) -> list[Place]:
