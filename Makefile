@@ -37,8 +37,8 @@ test: install  ## every test, on a Redis of their own
 compose-test: install  ## docker-compose.yml on a Docker engine: build, turns, kills, scaling, restarts (needs one; DOCKER_HOST names it)
 	@COMPOSE_TEST=1 $(BIN)/python -m pytest -q -n 0 tests/compose $(ARGS)
 
-kills: install  ## kill -9 of every worker, 20 times each, and ten minutes of silence (SEED=… repeats a run)
-	@KILLS=20 SILENCE_MINUTES=10 $(BIN)/python -m pytest -q -n 0 -s tests/faults $(ARGS)
+kills: install  ## kill -9 of every worker, 20 times each, 100 interruptions, ten minutes of silence (SEED=… repeats)
+	@KILLS=20 SILENCE_MINUTES=10 INTERRUPTIONS=100 $(BIN)/python -m pytest -q -n 0 -s tests/faults tests/e2e/test_barge_in.py $(ARGS)
 
 mutants: install  ## break each invariant: the tests must notice (ARGS=name …)
 	@PYTHONPATH=tests $(BIN)/python -m mutants.run $(ARGS)

@@ -25,6 +25,7 @@ GENEROUS = {
     "audio_s_per_user": 36_000,
     "attempts_per_address": 100_000,
     "connections_per_user": 10_000,
+    "sessions_per_user": 100_000,
     "budget_stt_s": 3_600,
     "budget_agent_s": 3_600,
     "budget_tts_s": 3_600,

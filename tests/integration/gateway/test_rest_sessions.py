@@ -6,7 +6,7 @@ import httpx2
 import pytest
 from integration.agent_worker.stage import Conversation, Scripted, agent, greet, no_tools
 from integration.gateway.here import gateway_here
-from support.processes import RunningGateway, bearer_of
+from support.processes import bearer_of
 from support.wire import wire
 
 from gateway import app
@@ -14,24 +14,28 @@ from voicebus.bus.bus import Bus
 
 
 @pytest.fixture
-async def http(gateway: RunningGateway) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=gateway.url, headers=bearer_of("alice"), timeout=20) as client:
+async def http(redis_url: str, bus: Bus) -> AsyncIterator[httpx2.AsyncClient]:
+    """On a bus of its own: the agent of a test would work at what other tests left."""
+    async with (
+        gateway_here(redis_url, redis_prefix=bus.settings.prefix) as gateway,
+        httpx2.AsyncClient(base_url=gateway.url, headers=bearer_of("alice"), timeout=20) as client,
+    ):
         yield client
 
 
 @pytest.mark.parametrize(("mode", "sentences"), [("text", 0), ("voice", 1)])
 async def test_the_context_reaches_the_model_and_the_mode_decides_whether_it_is_spoken(
-    http: httpx2.AsyncClient, gateway_bus: Bus, mode: str, sentences: int
+    http: httpx2.AsyncClient, bus: Bus, mode: str, sentences: int
 ) -> None:
     made = await http.post("/ai/sessions", json={"mode": mode, "context": {"city": "Trondheim", "pets": ["Laika"]}})
     session_id = made.json()["session_id"]
     scripted = Scripted(greet)
-    async with no_tools() as tools, agent(gateway_bus, scripted, tools):
+    async with no_tools() as tools, agent(bus, scripted, tools):
         answer = await http.post(f"/ai/sessions/{session_id}/message?wait=true", json={"content": "good morning"})
     assert answer.status_code == 200
     assert answer.json()["response"]["content"] == "Hello, you said good morning."
     assert answer.json()["response"]["segments"] == sentences
-    assert len(await Conversation(gateway_bus, session_id).sentences()) == sentences
+    assert len(await Conversation(bus, session_id).sentences()) == sentences
     told = str(scripted.infos[0].instructions)
     assert "Trondheim" in told
     assert "Laika" in told

@@ -190,8 +190,10 @@ def _as_one(connection: ClientConnection) -> Iterator[None]:
 
 
 def _cork(connection: ClientConnection, *, on: bool) -> None:
-    if not connection.transport.is_closing() and hasattr(socket, "TCP_CORK"):
-        connection.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, int(on))
+    tcp = connection.transport.get_extra_info("socket")
+    if tcp is not None and hasattr(socket, "TCP_CORK"):
+        with suppress(OSError):  # it was closed
+            tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, int(on))
 
 
 def _seconds(event: Event, name: str, default: float) -> float:
