@@ -75,7 +75,8 @@ class Installation:
         # What a developer has in .env is not for the tests.
         blank = ("JWT_SECRET", "JWT_SECRET_PREVIOUS", "REDIS_PASSWORD", "GRAFANA_PASSWORD", "AGENT_MODEL", "JWT_JWKS")
         own = {"COMPOSE_PROJECT_NAME": self.project, "API_ADDRESS": "127.0.0.1", **self._ports}
-        self._environment = os.environ | dict.fromkeys(blank, "") | own
+        eager = dict.fromkeys(("MESSAGES_PER_SESSION", "MESSAGES_PER_USER"), "100000")
+        self._environment = os.environ | dict.fromkeys(blank, "") | own | eager
         self._command = compose_command()
         self.url = f"http://127.0.0.1:{self._ports['API_PORT']}"
         self.services = self._startable()

@@ -43,9 +43,10 @@ class GatewaySettings(ServiceSettings):
     attempts_per_address: int = Field(default=30, ge=1)  # requests that were not authenticated
     trusted_proxies: str = "127.0.0.1"  # whose X-Forwarded-For is believed: addresses with commas between, or *
     revocations_kept_s: int = Field(default=30 * 86_400, ge=60)  # longer than any token lasts
-    budget_stt_s: float = Field(default=3.0, gt=0)  # mail that waits longer for a worker: new input is refused
-    budget_agent_s: float = Field(default=5.0, gt=0)
-    budget_tts_s: float = Field(default=5.0, gt=0)
+    # Mail that waits longer for a worker: new input is refused. Longer than a worker takes to be replaced.
+    budget_stt_s: float = Field(default=15.0, gt=0)
+    budget_agent_s: float = Field(default=15.0, gt=0)
+    budget_tts_s: float = Field(default=15.0, gt=0)
     ping_interval_s: float = Field(default=30.0, gt=0)
     queue_max: int = Field(default=1_024, ge=16)  # items that wait for a slow client before it reads from the log
     request_s: float = Field(default=20.0, gt=0)  # a request with its body that takes longer to come is given up
