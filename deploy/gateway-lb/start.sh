@@ -1,7 +1,7 @@
 # Started last, so that these are among the last lines of a first `docker compose up`.
 cat <<EOF
 Voicebus answers on port $PUBLIC_PORT.
-A token:             docker compose exec gateway python -m gateway.token me
+A token:             docker compose exec -T gateway python -m gateway.token me
 Grafana's password:  docker compose exec grafana cat /run/secrets/grafana/password
 EOF
 TRUSTED_PROXIES=$(echo "$TRUSTED_PROXIES" | tr ',' ' ')

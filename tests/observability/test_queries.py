@@ -46,7 +46,7 @@ def panels() -> dict[str, str]:
     for file in DASHBOARDS.glob("*.json"):
         for panel in json.loads(file.read_text())["panels"]:
             for target in panel.get("targets", ()):
-                found[f"{panel['title']} / {target['refId']}"] = target["expr"].replace(
+                found[f"{panel['id']} {panel['title']} / {target['refId']}"] = target["expr"].replace(
                     "$__rate_interval", RATE_INTERVAL
                 )
     return found

@@ -8,11 +8,12 @@ from integration.agent_worker.approving import guarded_agent
 from integration.agent_worker.http_tools import HttpTools, running_http_tools
 from integration.agent_worker.stage import Scripted, Step, call, results
 from pydantic_ai.messages import ModelMessage
-from support.processes import SECRET, RunningGateway
+from support.processes import SECRET, RunningGateway, gateway_process
 from support.sessions import open_session
 from support.wire import Wire, wire
 
-from voicebus.bus.bus import Bus
+from voicebus.bus.bus import Bus, open_bus
+from voicebus.bus.settings import BusSettings
 from voicebus_client import Voicebus
 from voicebus_stack.tokens import make_token
 
@@ -21,6 +22,27 @@ def noting(messages: list[ModelMessage]) -> list[Step]:
     if found := results(messages):
         return [f"{found[0].outcome}: {found[0].content}"]
     return [call("note", text="n")]
+
+
+PREFIX = "gwapp"  # of its own: the agent would work at what other tests left
+
+
+@pytest.fixture(scope="module")
+def gateway(redis_url: str) -> Iterator[RunningGateway]:
+    with gateway_process(redis_url, PREFIX) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def other_gateway(redis_url: str) -> Iterator[RunningGateway]:
+    with gateway_process(redis_url, PREFIX) as running:
+        yield running
+
+
+@pytest.fixture
+async def gateway_bus(redis_url: str) -> AsyncIterator[Bus]:
+    async with open_bus(BusSettings(redis_url=redis_url, prefix=PREFIX, partitions=4)) as bus:
+        yield bus
 
 
 @pytest.fixture(scope="module")

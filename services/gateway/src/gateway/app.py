@@ -50,7 +50,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
                 Authenticator(settings, keys),
                 revocations,
                 limits,
-                Admission(watch, settings),
+                Admission(watch, limits, bus.inbox, settings),
                 drain,
             )
             checks.update(gateway_checks(bus, drain))

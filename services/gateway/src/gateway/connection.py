@@ -37,7 +37,6 @@ from voicebus.contract.sessions import Session
 
 _log = structlog.get_logger(__name__)
 _WARN_BEFORE_EXPIRY_S = 60
-_COUNTED = (Text, Audio, SetMode, SwitchAgent)  # what a user may send only so often
 E = TypeVar("E", bound=BaseException)
 
 
@@ -76,6 +75,7 @@ class Connection:
         self._session = session
         self._session_id = session.session_id
         self._agent = session.agent_type
+        self._mode = session.mode
         self._caller = caller
         self._caller_changed = asyncio.Event()
         self._settings = settings
@@ -224,12 +224,24 @@ class Connection:
         if isinstance(command, Auth):
             return await self._renew_token(command)
         self._caller.require("sessions:write")
+        await self._let_in(command)
         self._stopwatch.command(command)
-        if isinstance(command, Text | Audio) or (isinstance(command, AudioStart) and not command.offset):
-            self._admission.admit(self._session.mode, spoken=not isinstance(command, Text))
-        if isinstance(command, _COUNTED):
-            await self._warn(await self._limits.message(self._session_id, self._caller.sub, command.id))
-        return await self._commands.handle(command, agent_type=self._agent)
+        seq = await self._commands.handle(command, agent_type=self._agent)
+        if isinstance(command, SetMode):
+            self._mode = command.mode
+        return seq
+
+    async def _let_in(self, command: Command) -> None:
+        """Raises `Refused` if there is no room for the command, or too many like it came."""
+        sub = self._caller.sub
+        if isinstance(command, Text | Audio):
+            spoken = isinstance(command, Audio)
+            near = await self._admission.message(self._session_id, sub, command.id, self._mode, spoken=spoken)
+            await self._warn(near)
+        elif isinstance(command, SetMode | SwitchAgent):
+            await self._warn(await self._limits.message(self._session_id, sub, command.id))
+        elif isinstance(command, AudioStart) and not command.offset:
+            self._admission.admit(self._mode, spoken=True)
 
     async def _acknowledge_audio(self, stream: str, offset: int) -> None:
         data = payloads.AudioAckData(stream=stream, offset=offset)

@@ -2,7 +2,7 @@
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -52,17 +52,9 @@ class Limits:
 
     async def run(self) -> None:
         """Shows that this gateway lives, and renews what counts, until cancelled."""
-        loop = asyncio.get_running_loop()
-        renew_at = loop.time() + _RENEW_EVERY_S
-        while True:
-            try:
-                await self._show()
-                if loop.time() >= renew_at:
-                    renew_at = loop.time() + _RENEW_EVERY_S
-                    await self._renew()
-            except VoicebusError as error:
-                _log.warning("bus_error", reason=error.message)
-            await asyncio.sleep(_SIGN_EVERY_S)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_again_and_again(self._show, _SIGN_EVERY_S))
+            tasks.create_task(_again_and_again(self._renew, _RENEW_EVERY_S))
 
     async def message(self, session_id: str, sub: str, message_id: str | None) -> Near | None:
         """Counts a message of the user in the session; the same message counts once.
@@ -102,10 +94,7 @@ class Limits:
         """
         opening = self._keys.user(sub).opening
         just_opened = set(await self._limits.names(opening))
-        listed, _ = await self._bus.sessions.of_user(sub, limit=1_000)
-        mine = {session.session_id for session in listed if session.status == "open" and session.owner == sub}
-        if session_id in mine:
-            return
+        mine = await self._bus.sessions.open_of(sub)
         limit = Limit(self._settings.sessions_per_user - len(mine - just_opened), _OPENING_MS, "too_many_sessions")
         await self._limits.count(opening, session_id, limit, user=sub, counted="sessions")
 
@@ -164,8 +153,19 @@ class Limits:
         limits = (self._session_connections, self._user_connections)
         for name, places in list(self._open.items()):
             for place, limit in zip(places, limits, strict=True):
+                if name not in self._open:  # it has closed meanwhile
+                    continue
                 with suppress(Refused):  # its place was given away while this gateway seemed dead
                     await self._limits.count(place, name, limit, renewed=True)
+
+
+async def _again_and_again(act: Callable[[], Awaitable[None]], every_s: float) -> None:
+    while True:
+        try:
+            await act()
+        except VoicebusError as error:
+            _log.warning("bus_error", reason=error.message)
+        await asyncio.sleep(every_s)
 
 
 def _warned_at(limit: Limit) -> int:

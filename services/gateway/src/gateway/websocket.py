@@ -12,9 +12,13 @@ from gateway.auth import SUBPROTOCOL, Caller, bearer, from_subprotocols
 from gateway.connection import Connection
 from gateway.dialects.native import AudioForm
 from gateway.follower import following
+from gateway.rest.negotiation import named_twice
 from gateway.state import Gateway, address_of, of
 from voicebus.contract.close import Close
+from voicebus.contract.codec import dump_event
 from voicebus.contract.errors import BadRequest, Refused, VoicebusError
+from voicebus.contract.events import Error
+from voicebus.contract.payloads import ProblemData
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession, Session, SessionId
 
@@ -60,14 +64,20 @@ async def native(
         metrics.refused.labels(error.code).inc()
         metrics.closed.labels(int(error.close_code or Close.INTERNAL)).inc()
         with suppress(RuntimeError, WebSocketDisconnect):
+            if error.retry_after_ms is not None:  # a close can't say when to come back
+                data = ProblemData(
+                    code=error.code,
+                    message=error.message,
+                    temporary=error.temporary,
+                    retry_after_ms=error.retry_after_ms,
+                )
+                await socket.send_text(dump_event(Error(session_id=session_id[:64], data=data)).decode())
             await socket.close(error.close_code or Close.INTERNAL, error.code)
 
 
 def _query(socket: WebSocket) -> JoinQuery:
-    names = [name for name, _ in socket.query_params.multi_items()]
-    for name in names:
-        if names.count(name) > 1:
-            raise BadRequest("bad_query", f"{name}: given twice")
+    if (twice := named_twice(socket.query_params)) is not None:
+        raise BadRequest("bad_query", f"{twice[:64]}: given more than once")
     try:
         return JoinQuery.model_validate(dict(socket.query_params))
     except ValidationError as error:

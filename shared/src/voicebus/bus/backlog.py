@@ -49,5 +49,5 @@ async def _look(calls: Calls, keys: Keys, publish: str, partition: int) -> list[
 
 async def _waited_ms(calls: Calls, keys: Keys, publish: str, stage: Stage, session_id: str) -> int:
     k = keys.of(session_id)
-    reply: list[int] = await calls.script("waited", (k.session, k.mail(stage)), publish, "", stage)
+    reply: list[int] = await calls.script("waited", (k.session, k.mail(stage), k.ready(stage)), publish, "", stage)
     return max((0, *reply))

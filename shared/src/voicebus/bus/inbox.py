@@ -115,6 +115,11 @@ class Inbox:
         )
         return _accepted(word, values)
 
+    async def knows(self, session_id: str, message_id: str) -> bool:
+        """Whether a message with this id took effect before, as far as is remembered."""
+        seen = self._keys.of(session_id).seen
+        return await self._calls.command("ZSCORE", seen, message_id) is not None
+
     async def interrupt(
         self,
         session_id: str,

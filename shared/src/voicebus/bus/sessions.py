@@ -101,6 +101,10 @@ class Sessions:
             raise Refused("session_not_found")
         return session_of(values)
 
+    async def exists(self, session_id: str) -> bool:
+        """Whether the session is there, open or ended."""
+        return bool(await self._calls.command("EXISTS", self._keys.of(session_id).session))
+
     async def of_user(
         self, sub: str, *, after: Place | None = None, limit: int = 50, shared: bool = False
     ) -> tuple[list[Session], Place | None]:
@@ -120,8 +124,26 @@ class Sessions:
         replies = await asyncio.gather(
             *(self._calls.start("HMGET", self._keys.of(place.session_id).session, *SESSION_FIELDS) for place in page)
         )
-        sessions = [session_of(values) for values in replies if values[0] is not None]
+        sessions = []
+        for values in replies:
+            if values[0] is not None:
+                sessions.append(session_of(values))
+                await asyncio.sleep(0)  # a context may be large; others have their turn
         return sessions, page[-1] if len(rest) > limit else None
+
+    async def open_of(self, sub: str) -> set[str]:
+        """The open sessions that the user owns.
+
+        Raises:
+            Refused: `too_many_sessions`: the list of those that are open, or have ended within a day, is full.
+        """
+        names = [name.decode() for name in await self._calls.command("ZRANGE", self._keys.user_sessions(sub), 0, -1)]
+        if len(names) >= _LISTED:
+            raise Refused("too_many_sessions")
+        states = await asyncio.gather(
+            *(self._calls.start("HGET", self._keys.of(name).session, "status") for name in names)
+        )
+        return {name for name, status in zip(names, states, strict=True) if status == b"open"}
 
     async def history(self, session_id: str) -> list[bytes]:
         """The conversation's entries as the agent wrote them, one per turn, oldest first."""

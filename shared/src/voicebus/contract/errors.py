@@ -42,7 +42,7 @@ ERRORS = {
         ErrorCode("not_member", "The session belongs to someone else.", 403, close=4403),
         ErrorCode("session_not_found", "There is no such session.", 404, close=4001),
         ErrorCode("session_ended", "The session has ended.", 410, close=4510),
-        ErrorCode("too_many_connections", "The session has too many connections.", 429, True, close=4429),
+        ErrorCode("too_many_connections", "The session or its user has too many connections.", 429, True, close=4429),
         ErrorCode("too_many_sessions", "The user has too many sessions.", 429, True),
         ErrorCode("too_many_messages", "Messages come faster than allowed.", 429, True),
         ErrorCode("too_much_audio", "More audio comes than allowed.", 429, True),

@@ -152,20 +152,24 @@ async def chat(bus: Voicebus, terminal: Terminal, source: TextIO, *, session_id:
 
 async def read_lines(source: TextIO) -> AsyncIterator[str]:
     """The lines of a file, pipe or terminal, stripped. A thread waits for them, which does not outlive the process."""
-    lines: asyncio.Queue[str | None] = asyncio.Queue(_LINES)
+    lines: asyncio.Queue[str | Exception | None] = asyncio.Queue(_LINES)
     loop = asyncio.get_running_loop()
 
-    def put(line: str | None) -> None:
+    def put(line: str | Exception | None) -> None:
         asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
 
     def read() -> None:
         try:
             for line in source:
-                put(line.strip())
+                put(line.strip().encode("utf-8", "replace").decode())  # half a character can't be sent
             put(None)
+        except (UnicodeDecodeError, OSError) as error:
+            put(error)
         except RuntimeError:  # the loop is closed: nobody wants the lines any more
             return
 
     threading.Thread(target=read, name="reading lines", daemon=True).start()
     while (line := await lines.get()) is not None:
+        if isinstance(line, Exception):
+            raise line
         yield line

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from voicebus_client.cli.meter import Meter, metering
 from voicebus_client.cli.player import Player, find_player
@@ -110,12 +111,26 @@ class _Follower:
             VoicebusError: `no_answer`.
         """
         turns = Turns()
-        while not (feeding.done() and turns.any and turns.done):
-            event = await self._next(feeding, patience_s)
-            turns.see(event)
-            if event.type == "tts":
-                self._speech.add(event)
-            self._show(event)
+        coming: asyncio.Future[Event] | None = None
+        try:
+            while not (feeding.done() and turns.any and turns.done):
+                coming = coming or asyncio.ensure_future(anext(self._connection))
+                waiting: set[asyncio.Future[Any]] = {coming} if feeding.done() else {coming, feeding}
+                done, _ = await asyncio.wait(waiting, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+                if coming in done:
+                    event, coming = _event_of(coming), None
+                    turns.see(event)
+                    self._take(event)
+                elif not done and feeding.done():
+                    raise VoicebusError("no_answer", f"nothing came for {patience_s:g} s", temporary=True)
+        finally:
+            if coming is not None:
+                coming.cancel()
+
+    def _take(self, event: Event) -> None:
+        if event.type == "tts":
+            self._speech.add(event)
+        self._show(event)
 
     def _show(self, event: Event) -> None:
         if not self._terminal.is_read_by_a_person:
@@ -133,16 +148,12 @@ class _Follower:
                 dim = kind in ("tool_call", "tool_result")
                 self._terminal.line(f"  · {summary(event)}", "dim" if dim else style_of(event))
 
-    async def _next(self, feeding: asyncio.Task[None], patience_s: float) -> Event:
-        while True:
-            try:
-                async with asyncio.timeout(patience_s):
-                    return await anext(self._connection)
-            except TimeoutError as error:
-                if feeding.done():
-                    raise VoicebusError("no_answer", f"nothing came for {patience_s:g} s", temporary=True) from error
-            except StopAsyncIteration as error:
-                raise VoicebusError("no_answer", "the session ended before the answer") from error
+
+def _event_of(come: asyncio.Future[Event]) -> Event:
+    try:
+        return come.result()
+    except StopAsyncIteration as error:
+        raise VoicebusError("no_answer", "the session ended before the answer") from error
 
 
 async def _hand_out(terminal: Terminal, output: Output, *, spoken: bool) -> None:

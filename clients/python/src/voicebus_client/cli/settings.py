@@ -20,7 +20,7 @@ def read_settings(url: str | None, token: str | None, environ: Mapping[str, str]
     """What the command line says, else `VOICEBUS_URL` and `VOICEBUS_TOKEN`; the rest as the gateway reads it."""
     return Settings(
         url=url or environ.get("VOICEBUS_URL") or "http://127.0.0.1:8000",
-        token=token or environ.get("VOICEBUS_TOKEN") or None,
+        token=(token or environ.get("VOICEBUS_TOKEN") or "").strip() or None,  # a terminal may have added `\r`
         secret=environ.get("JWT_SECRET") or None,
         audience=environ.get("JWT_AUDIENCE") or "voicebus",
         issuer=environ.get("JWT_ISSUER") or "voicebus",

@@ -72,8 +72,7 @@ async def send(
     """
     gateway = of(request)
     message = _named(message, idempotency_key)
-    gateway.admission.admit(session.mode)
-    await gateway.limits.message(session.session_id, who.sub, message.id)
+    await gateway.admission.message(session.session_id, who.sub, message.id, session.mode)
     async with following(gateway.bus, gateway.hub, session.session_id, session.position, speech=False) as follower:
         accepted = await gateway.bus.inbox.submit(
             session.session_id, message.content, agent_type=session.agent_type, message_id=message.id

@@ -1,9 +1,11 @@
 """What every call checks before it looks at anything else: query, media types."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from fastapi import Request
+from starlette.datastructures import QueryParams
 
 from gateway.problems import PROBLEM_TYPE
 from voicebus.contract.errors import BadRequest, Refused
@@ -18,9 +20,14 @@ async def single_parameters(request: Request) -> None:
     Raises:
         BadRequest: `bad_query`.
     """
-    names = [name for name, _ in request.query_params.multi_items()]
-    if (twice := next((name for name in names if names.count(name) > 1), None)) is not None:
+    if (twice := named_twice(request.query_params)) is not None:
         raise BadRequest("bad_query", f"{twice[:64]}: given more than once")
+
+
+def named_twice(parameters: QueryParams) -> str | None:
+    """A parameter that is there more than once, if there is one."""
+    times = Counter(name for name, _ in parameters.multi_items())
+    return next((name for name, count in times.items() if count > 1), None)
 
 
 async def json_answer(request: Request) -> None:

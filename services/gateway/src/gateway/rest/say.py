@@ -47,8 +47,7 @@ async def say(
     It waits for its turn, or takes the place of what is answered and heard. In text mode it is written, not spoken.
     """
     gateway = of(request)
-    gateway.admission.admit(session.mode)
-    await gateway.limits.message(session.session_id, who.sub, saying.id)
+    await gateway.admission.message(session.session_id, who.sub, saying.id, session.mode)
     accepted = await gateway.bus.inbox.say(
         session.session_id,
         saying.content,

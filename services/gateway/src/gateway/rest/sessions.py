@@ -89,7 +89,8 @@ async def create(
     if new.agent_type not in gateway.settings.agents:
         raise Refused("unknown_agent")
     session_id = uuid5(_IDEMPOTENCY, f"{who.sub}\0{idempotency_key}").hex if idempotency_key else uuid4().hex
-    await gateway.limits.session(who.sub, session_id)
+    if not idempotency_key or not await gateway.bus.sessions.exists(session_id):
+        await gateway.limits.session(who.sub, session_id)
     session, created = await gateway.bus.sessions.open(new, who.sub, session_id=session_id)
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/ai/sessions/{session.session_id}"

@@ -12,6 +12,7 @@ local cost = math.max(0, to - from)
 local full_at = math.max(now, tonumber(redis.call('HGET', KEYS[1], 'full_at') or '0')) + cost * period / most
 local wait = math.ceil(full_at - now - period)
 if cost > 0 and wait > 0 then return { 'limit', wait } end
+if redis.call('HLEN', KEYS[1]) > 64 then redis.call('DEL', KEYS[1]) end -- many sessions: one or two pay again
 redis.call('HSET', KEYS[1], 'full_at', string.format('%.0f', full_at), ARGV[3], ARGV[4] .. '|' .. math.max(from, to))
 redis.call('PEXPIRE', KEYS[1], 2 * period)
 if cost > 0 and KEYS[2] then

@@ -2,6 +2,7 @@
 -- KEYS: 1 hash: `user|<sub>` or `login|<sid>` to seconds since 1970
 -- ARGV: 3 the field, 4 how long to keep in seconds, 5 channel
 -- Replies: {'ok', seconds since 1970}
+begin_at_memory_limit()
 local now = math.floor(clock() / 1000)
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
