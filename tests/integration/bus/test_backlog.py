@@ -86,3 +86,16 @@ async def test_every_server_tells_of_itself(bus: Bus) -> None:
         assert {"maxmemory", "connected_clients", "aof_enabled", "total_commands_processed"} <= set(info)
     ports = {info["tcp_port"] for info in found.values()}
     assert len(ports) == len(found)
+
+
+async def test_mail_that_was_worked_at_waits_since_its_worker_fell_silent(bus: Bus) -> None:
+    session_id = await open_session(bus, "a question that a person has to approve")
+    await aged(bus, session_id, "agent", 300)
+    assert await bus.stages("agent", "a worker").lease(session_id) is not None
+    seconds, micros = await bus.calls.command("TIME")
+    silent_since_ms = int(seconds) * 1000 + int(micros) // 1000 - 2_000
+    ready = bus.keys.ready(bus.keys.partition(session_id), "agent")
+    await bus.calls.command("ZADD", ready, silent_since_ms, session_id)
+    found = (await bus.backlog())["agent"]
+    assert found.waiting == 1
+    assert 2 <= found.oldest_s < 20

@@ -95,6 +95,27 @@ async def test_a_recording_is_spoken_and_the_answer_saved(
     assert read_wav(saved).data == b"\1\2" * 800 + b"\3\4" * 800
 
 
+async def test_an_answer_that_is_there_before_the_recording_ends_is_enough(
+    voicebus: Voicebus, gateway: Gateway, bus: Bus, tmp_path: Path
+) -> None:
+    question = tmp_path / "question.wav"
+    with wave.open(str(question), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(bytes(2 * 16_000 * 3))
+    session_id = (await voicebus.create_session()).session_id
+    process = await start(gateway, "say", str(question), "--session", session_id, "--patience", "15")
+    ending = asyncio.create_task(end(process))
+    async with asyncio.timeout(10):
+        while not await bus.calls.command("XLEN", bus.keys.of(session_id).mail("stt")):  # noqa: ASYNC110 - it speaks
+            await asyncio.sleep(0.02)
+    await voicebus.send_message(session_id, "what was understood so far")
+    await answer(bus, session_id, ["Noon."], [b"\1\2" * 800])
+    code, _, beside = await ending
+    assert (code, "no_answer" in beside) == (0, False)
+
+
 async def test_a_tail_shows_all_events_to_the_end_of_the_session(voicebus: Voicebus, gateway: Gateway) -> None:
     session_id = (await voicebus.create_session()).session_id
     await voicebus.send_message(session_id, "hello")

@@ -51,6 +51,8 @@ async def test_text_is_refused_while_the_agents_mail_is_late(busy: RunningGatewa
     await late_bus.inbox.submit(first, "nobody works", agent_type="personal")
     async with wire(busy, session_id) as client:
         await client.until("welcome")
+        await client.send(type="text", id="before", content="sent again")
+        await client.until("ack")
         await until_it_is(client, "overloaded", type="text", content="hello")
         error = client.seen[-1]["data"]
         assert error["temporary"]
@@ -58,6 +60,8 @@ async def test_text_is_refused_while_the_agents_mail_is_late(busy: RunningGatewa
         microphone = {"type": "audio.start", "stream": "m", "format": "pcm16", "sample_rate": 16_000, "channels": 1}
         assert await says(client, **microphone) == "overloaded"
         assert await says(client, type="mode", mode="text") == "ok"  # what needs no worker
+        await client.send(type="text", id="before", content="sent again")
+        assert (await client.until(lambda got: got["type"] in {"ack", "error"}))["type"] == "ack"
         async with httpx2.AsyncClient(base_url=busy.url, headers=bearer_of("alice")) as http:
             refused = await http.post(f"/ai/sessions/{session_id}/message", json={"content": "hello"})
             assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")

@@ -138,6 +138,9 @@ async def test_connections_count_at_both_gateways_until_they_close(
                 await client.until("welcome")
             async with wire(strict, session_id, sub=sub) as refused:
                 assert await refused.close_code() == 4429
+                told = refused.seen[-1]
+                assert (told["type"], told["data"]["code"]) == ("error", "too_many_connections")
+                assert told["data"]["retry_after_ms"] > 0
         elsewhere = await session_of(strict, sub)
         async with wire(strict, elsewhere, sub=sub) as three, wire(other, elsewhere, sub=sub) as four:
             await three.until("welcome")
