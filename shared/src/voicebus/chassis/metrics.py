@@ -4,15 +4,15 @@ Labels are bounded: stages, codes, outcomes, never a session or a user.
 """
 
 import platform
-from importlib.metadata import version
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from voicebus import __version__
 from voicebus.bus import metrics as bus_metrics
 from voicebus.contract.keys import Stage
 
 REGISTRY = bus_metrics.REGISTRY
-VERSION = version("voicebus")
+VERSION = __version__
 STAGE_SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 build_info = Gauge(
