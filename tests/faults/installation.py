@@ -182,8 +182,7 @@ class Installation:
                 if meanwhile is not None:
                     tasks.create_task(meanwhile(heard))
         except TimeoutError as error:
-            kinds = [event.type for event in heard.events if event.type != "tts"]
-            raise AssertionError(f"the turn did not end; there came {kinds}") from error
+            raise AssertionError(await self._what_came(heard)) from error
         return heard
 
     async def _listen(self, connection: Connection, heard: Heard) -> None:
@@ -202,6 +201,19 @@ class Installation:
         newest = await self._bus.calls.command("XREVRANGE", k.speech, "+", "-", "COUNT", 1)
         spoken_to = max((event.data["n"] for event in heard.events if event.type == "tts"), default=0)
         return not newest or spoken_to >= int(newest[0][0].partition(b"-")[0])
+
+    async def _what_came(self, heard: Heard) -> str:
+        """For the message of a turn that did not end: the events, what the bus holds of the session, and the logs."""
+        k = self._bus.keys.of(heard.session_id)
+        waiting = {stage: await self._bus.calls.command("XLEN", k.mail(stage)) for stage in STAGES}
+        return "\n".join(
+            [
+                f"the turn did not end; there came {[event.type for event in heard.events if event.type != 'tts']}",
+                f"mail: {waiting}",
+                f"session: {await self._bus.calls.command('HGETALL', k.session)}",
+                *(pool.newest_lines() for pool in self._pools.values()),
+            ]
+        )
 
     async def _kill_owner(self, stage: Stage, heard: Heard) -> None:
         k = self._bus.keys.of(heard.session_id)

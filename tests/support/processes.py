@@ -188,6 +188,11 @@ class WorkerPool:
         process.wait(10)
         return below
 
+    def newest_lines(self) -> str:
+        """The end of each one's log."""
+        logs = sorted(self._folder.glob(f"{self._module}-*.log"), key=lambda log: log.stat().st_mtime)
+        return "\n".join(f"{log.name}: {log.read_text()[-4000:]}" for log in logs[-3:])
+
     def stop(self) -> None:
         """Kills all."""
         for process, _ in self._running.values():
