@@ -139,6 +139,20 @@ def test_a_gateway_that_hangs_does_not_answer_and_recovers(bus_settings: BusSett
         assert seen(port, "/livez", 200)
 
 
+@pytest.mark.parametrize("module", ["gateway", "tts_worker"])
+def test_a_process_that_hangs_too_long_says_where_and_ends(
+    bus_settings: BusSettings, module: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    settings = of(bus_settings) | {"EXIT_WHEN_HUNG_S": "1", "API_PORT": str(port), "HEALTH_PORT": str(port)}
+    with hanging(module, port, **settings, JWT_SECRET=SECRET, TTS_ENGINE="instant") as process:
+        time.sleep(2)  # longer than it may hang: it does not, and lives
+        assert process.poll() is None
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(HANGS_S - 1) == 1
+    assert "hanging.py" in capfd.readouterr().err
+
+
 def test_worker_and_gateway_are_not_ready_without_redis_but_alive(tmp_path: Path) -> None:
     ports = free_port(), free_port()
     with running_redis(tmp_path) as url:

@@ -118,6 +118,9 @@ async def test_no_more_sessions_are_opened_than_a_user_may_have(
     gateways = [strict, other] * 10
     answers = await asyncio.gather(*(new_session(gateway, sub) for gateway in gateways))
     assert sorted(answer.status_code for answer in answers) == [201] * 3 + [429] * 17
+    assert [answer.headers["limit-near"] for answer in answers if "limit-near" in answer.headers] == [
+        "3 of 3 sessions are open."
+    ]
     one_by_one = [(await new_session(gateway, sub + "2")).status_code for gateway in [strict, other] * 2]
     assert one_by_one == [201, 201, 201, 429]
     opened = next(answer for answer in answers if answer.is_success).json()["session_id"]
@@ -128,6 +131,16 @@ async def test_no_more_sessions_are_opened_than_a_user_may_have(
     assert int(refused.headers["retry-after"]) <= 10
 
 
+async def test_rest_warns_before_it_refuses(strict: RunningGateway, other: RunningGateway, sub: str) -> None:
+    session_id = await session_of(strict, sub)
+    heads = list[str | None]()
+    for gateway in (strict, other, strict, other):
+        async with httpx2.AsyncClient(base_url=gateway.url, headers=bearer_of(sub)) as http:
+            sent = await http.post(f"/ai/sessions/{session_id}/message", json={"content": "by REST"})
+            heads.append(sent.headers.get("limit-near"))
+    assert heads == [None, None, None, "4 of 5 messages in 60 s were sent."]
+
+
 async def test_connections_count_at_both_gateways_until_they_close(
     strict: RunningGateway, other: RunningGateway, sub: str
 ) -> None:
@@ -136,6 +149,12 @@ async def test_connections_count_at_both_gateways_until_they_close(
         async with wire(other, session_id, sub=sub) as three:
             for client in (one, two, three):
                 await client.until("welcome")
+            warning = await three.until("warning")
+            assert (warning["data"]["code"], warning["data"]["message"]) == (
+                "limit_near",
+                "3 of 3 connections are open.",
+            )
+            assert not [got for client in (one, two) for got in client.seen if got["type"] == "warning"]
             async with wire(strict, session_id, sub=sub) as refused:
                 assert await refused.close_code() == 4429
                 told = refused.seen[-1]

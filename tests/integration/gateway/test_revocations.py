@@ -1,5 +1,6 @@
 """Tokens that are void before they expire, at every gateway and on connections that are open."""
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -10,11 +11,15 @@ import pytest
 from integration.gateway.here import gateway_here
 from integration.gateway.test_tokens import answer, bearer
 from jose import jwt
+from support.process_tree import until
 from support.processes import SECRET, RunningGateway
 from support.sessions import open_session
 from support.wire import wire
 
+from gateway.auth import Caller
+from gateway.revocations import Revocations
 from voicebus.bus.bus import Bus
+from voicebus.contract.errors import Refused
 
 
 def token(sub: str, **claims: Any) -> str:
@@ -106,14 +111,36 @@ async def test_what_was_revoked_while_a_gateway_was_deaf_is_made_up_for(
     session_id = await open_session(gateway_bus, owner=sub)
     async with wire(gateway, session_id, additional_headers=bearer(token(sub))) as client:
         await client.until("welcome")
-        # As a revocation that nobody heard: it is only in the hash when the connection that listens breaks.
-        await gateway_bus.calls.command("HSET", gateway_bus.keys.revoked, f"user|{sub}", int(time.time()))
+        # As a revocation that nobody heard: it is only in the set when the connection that listens breaks.
+        await gateway_bus.calls.command("ZADD", gateway_bus.keys.revoked, int(time.time()), f"user|{sub}")
         await gateway_bus.calls.command("CLIENT", "KILL", "TYPE", "pubsub")
         assert await client.close_code() == 4401
 
 
+async def test_a_gateway_forgets_what_redis_has_forgotten(bus: Bus, sub: str) -> None:
+    known, caller = Revocations(bus), Caller(sub, None, issued_s=int(time.time()) - 5)
+
+    def admitted() -> bool:
+        try:
+            known.admit(caller)
+        except Refused:
+            return False
+        return True
+
+    running = asyncio.create_task(known.run())
+    try:
+        await known.ready.wait()
+        await bus.revocations.revoke("user", sub, keep_s=60)
+        await until(lambda: not admitted())
+        await bus.calls.command("DEL", bus.keys.revoked)
+        known.lost()
+        await until(admitted)
+    finally:
+        running.cancel()
+
+
 async def test_what_is_older_than_any_token_is_forgotten(bus: Bus) -> None:
-    await bus.calls.command("HSET", bus.keys.revoked, "user|old", int(time.time()) - 100, "user|new", int(time.time()))
+    await bus.calls.command("ZADD", bus.keys.revoked, int(time.time()) - 100, "user|old", int(time.time()), "user|new")
     await bus.revocations.revoke("login", "x|y", keep_s=60)
     assert set(await bus.revocations.all()) == {"user|new", "login|x|y"}
 

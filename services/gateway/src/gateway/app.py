@@ -20,9 +20,11 @@ from gateway.jwks import KeySet
 from gateway.limits import Limits
 from gateway.problems import install_problem_handlers
 from gateway.rest.answers import describe
+from gateway.rest.near import LIMIT_NEAR
 from gateway.revocations import Revocations
 from gateway.settings import GatewaySettings
 from gateway.state import Gateway
+from voicebus import __version__
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.chassis.health import Check, Pulse
 from voicebus.contract.errors import VoicebusError
@@ -55,7 +57,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             )
             checks.update(gateway_checks(bus, drain))
             checks["revocations"] = revocations.check
-            loops = (_end_idle_sessions(bus), revocations.run(), limits.run(), watch.run(), Pulse().run())
+            beat = Pulse().run(exit_when_hung_s=settings.exit_when_hung_s)
+            loops = (_end_idle_sessions(bus), revocations.run(), limits.run(), watch.run(), beat)
             running = [tasks.create_task(loop) for loop in loops]
             async with asyncio.timeout(_KNOWN_WITHIN_S):
                 await revocations.ready.wait()
@@ -67,7 +70,12 @@ def create_app(settings: GatewaySettings) -> FastAPI:
                 task.cancel()
 
     app = FastAPI(
-        title="Voicebus", version="0.1.0", lifespan=lifespan, docs_url="/docs", redoc_url=None, redirect_slashes=False
+        title="Voicebus",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.drain = drain
     app.add_middleware(LimitedBodies, limit=settings.message_max)
@@ -77,7 +85,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         allow_credentials=True,
         allow_methods=["*"],
         allow_headers=["*"],
-        expose_headers=["Location", "Retry-After"],
+        expose_headers=["Location", "Retry-After", *LIMIT_NEAR],
     )
     install_problem_handlers(app)
     app.include_router(rest.router)

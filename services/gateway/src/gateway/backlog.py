@@ -21,6 +21,7 @@ _log = structlog.get_logger(__name__)
 LOOK_EVERY_S = 1.0
 _LOOK_S = 3.0  # how long one look may take
 _INFO_EVERY = 5  # looks
+_LOOKED_AT = (metrics.backlog_sessions, metrics.backlog_oldest, metrics.dead_letters, metrics.workers)
 _NOTHING: Mapping[Stage, Backlog] = {stage: Backlog() for stage in STAGES}
 
 
@@ -63,6 +64,8 @@ class BacklogWatch:
             reason = error.message if isinstance(error, VoicebusError) else BusUnavailable().message
             _log.warning("backlog_unknown", reason=reason)
         self.stages, self.workers = _NOTHING, None
+        for gauge in _LOOKED_AT:
+            gauge.clear()
         redis_servers.lose()
 
 

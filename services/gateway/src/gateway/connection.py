@@ -68,6 +68,7 @@ class Connection:
         audio: AudioForm,
         asked: Position | None,
         drain: Drain,
+        near: Near | None,
     ) -> None:
         self._socket = socket
         self._bus = bus
@@ -86,6 +87,7 @@ class Connection:
         self._audio: AudioForm = audio
         self._asked = asked
         self._drain = drain
+        self._near = near  # the limit of connections
         self._stopwatch = Stopwatch()
         self._welcomed = asyncio.Event()
         self._microphone = Microphone(
@@ -190,6 +192,7 @@ class Connection:
 
     async def _receive_on(self) -> None:
         await self._welcomed.wait()
+        await self._warn(self._near)
         while True:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":

@@ -86,7 +86,7 @@ class Limits:
                 return Near(f"{rest // 1000} s of audio are left; they grow as time goes by.")
         return None
 
-    async def session(self, sub: str, session_id: str) -> None:
+    async def session(self, sub: str, session_id: str) -> Near | None:
         """Makes sure that the user may open one more session, though others open theirs at this moment.
 
         Raises:
@@ -95,8 +95,10 @@ class Limits:
         opening = self._keys.user(sub).opening
         just_opened = set(await self._limits.names(opening))
         mine = await self._bus.sessions.open_of(sub)
-        limit = Limit(self._settings.sessions_per_user - len(mine - just_opened), _OPENING_MS, "too_many_sessions")
-        await self._limits.count(opening, session_id, limit, user=sub, counted="sessions")
+        most, others = self._settings.sessions_per_user, len(mine - just_opened)
+        limit = Limit(most - others, _OPENING_MS, "too_many_sessions")
+        count = others + await self._limits.count(opening, session_id, limit, user=sub, counted="sessions")
+        return Near(f"{count} of {most} sessions are open.") if count > most * _NEAR else None
 
     async def connected(self, sub: str) -> int:
         """How many connections the user has."""
@@ -111,7 +113,7 @@ class Limits:
         await self._limits.count(self._keys.attempts(_network(address)), uuid4().hex, self._attempts)
 
     @asynccontextmanager
-    async def connection(self, session_id: str, sub: str) -> AsyncIterator[None]:
+    async def connection(self, session_id: str, sub: str) -> AsyncIterator[Near | None]:
         """A connection of the user to the session, while inside.
 
         Raises:
@@ -122,17 +124,18 @@ class Limits:
         limits = (self._session_connections, self._user_connections)
         self._open[name] = places
         try:
-            for place, limit in zip(places, limits, strict=True):
-                await self._enter(place, name, limit)
-            yield
+            counts = [await self._enter(place, name, limit) for place, limit in zip(places, limits, strict=True)]
+            near = [(n, limit.most) for n, limit in zip(counts, limits, strict=True) if n > limit.most * _NEAR]
+            yield Near(f"{near[0][0]} of {near[0][1]} connections are open.") if near else None
         finally:
             del self._open[name]
             with suppress(VoicebusError):  # then they cease to count by themselves
                 await asyncio.gather(*(self._limits.uncount(place, name) for place in places))
 
-    async def _enter(self, place: str, name: str, limit: Limit) -> None:
+    async def _enter(self, place: str, name: str, limit: Limit) -> int:
+        """How many connections count there, with this one."""
         try:
-            await self._limits.count(place, name, limit)
+            return await self._limits.count(place, name, limit)
         except Refused:
             names = await self._limits.names(place)
             gateways = sorted({each.partition("|")[0] for each in names} - {self._name})
@@ -144,7 +147,7 @@ class Limits:
             if not stale:
                 raise
             await self._limits.uncount(place, *stale)
-            await self._limits.count(place, name, limit)
+            return await self._limits.count(place, name, limit)
 
     async def _show(self) -> None:
         await self._bus.calls.command("SET", self._keys.gateway(self._name), "1", "PX", _ALIVE_MS)

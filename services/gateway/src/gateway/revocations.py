@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import structlog
 
@@ -13,6 +13,7 @@ from voicebus.contract.errors import Refused, VoicebusError
 
 _log = structlog.get_logger(__name__)
 _RETRY_S = 0.5
+_FORGET_EVERY_S = 3_600.0
 
 
 class Revocations:
@@ -33,7 +34,9 @@ class Revocations:
             try:
                 async with self._bus.subscriptions.listening(channel, self):
                     while True:
-                        await self._missed.wait()
+                        with suppress(TimeoutError):
+                            async with asyncio.timeout(_FORGET_EVERY_S):
+                                await self._missed.wait()
                         self._missed.clear()
                         await self._read()
             except VoicebusError as error:
@@ -80,7 +83,11 @@ class Revocations:
         self._missed.set()
 
     async def _read(self) -> None:
-        self._learn(await self._bus.revocations.all())
+        known = set(self._void_until)
+        all_there_are = await self._bus.revocations.all()
+        for name in known - all_there_are.keys():  # as old as no token is any more
+            del self._void_until[name]
+        self._learn(all_there_are)
         self.ready.set()
 
     def _learn(self, more: dict[str, int]) -> None:

@@ -120,7 +120,7 @@ async def _serve(gateway: Gateway, socket: WebSocket, session: Session, caller: 
     queue_max = gateway.settings.queue_max
     with gateway.drain.client(), metrics.connections.track_inprogress():
         async with (
-            gateway.limits.connection(session.session_id, caller.sub),
+            gateway.limits.connection(session.session_id, caller.sub) as near,
             following(gateway.bus, gateway.hub, session.session_id, start, queue_max=queue_max) as follower,
         ):
             connection = Connection(
@@ -137,6 +137,7 @@ async def _serve(gateway: Gateway, socket: WebSocket, session: Session, caller: 
                 audio=query.audio,
                 asked=asked,
                 drain=gateway.drain,
+                near=near,
             )
             metrics.opened.inc()
             await connection.run()

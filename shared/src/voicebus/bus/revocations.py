@@ -27,7 +27,7 @@ class Revocations:
 
     async def all(self) -> dict[str, int]:
         """`user|<sub>` and `login|<sid>`, and of what time tokens are void."""
-        flat = await self._calls.command("HGETALL", self._keys.revoked)
+        flat = await self._calls.command("ZRANGE", self._keys.revoked, 0, -1, "WITHSCORES")
         return {name.decode(): int(at_s) for name, at_s in zip(flat[::2], flat[1::2], strict=True)}
 
 

@@ -6,6 +6,7 @@ time-out takes for the same.
 """
 
 import asyncio
+import faulthandler
 import socket
 import threading
 import time
@@ -58,12 +59,21 @@ class Pulse:
         """Seconds since the loop ran last, give or take a quarter."""
         return time.monotonic() - self._beat_at
 
-    async def run(self) -> None:
-        """Beats, and measures how late, until cancelled."""
-        while True:
-            self._beat_at = began = time.monotonic()
-            await asyncio.sleep(_BEAT_S)
-            loop_lag_seconds.observe(max(0.0, time.monotonic() - began - _BEAT_S))
+    async def run(self, *, exit_when_hung_s: float = 0.0) -> None:
+        """Beats, and measures how late, until cancelled.
+
+        If it has not beaten for `exit_when_hung_s`, the process shows where it stands and ends with 1, so that whoever
+        restarts what ends helps where nobody asks `/livez` (0: never).
+        """
+        try:
+            while True:
+                self._beat_at = began = time.monotonic()
+                if exit_when_hung_s:
+                    faulthandler.dump_traceback_later(exit_when_hung_s, exit=True)
+                await asyncio.sleep(_BEAT_S)
+                loop_lag_seconds.observe(max(0.0, time.monotonic() - began - _BEAT_S))
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def health_routes(
@@ -112,11 +122,12 @@ class QuietServer(uvicorn.Server):
 
 @asynccontextmanager
 async def health_server(
-    checks: Mapping[str, Check], *, host: str, port: int, hang_s: float = 15.0
+    checks: Mapping[str, Check], *, host: str, port: int, hang_s: float = 15.0, exit_when_hung_s: float = 0.0
 ) -> AsyncIterator[int]:
     """Serves the routes from a thread while inside; yields the port (a free one for 0).
 
-    The checks run in the caller's event loop, which counts as hung when it has not run for `hang_s`.
+    The checks run in the caller's event loop, which counts as hung when it has not run for `hang_s`;
+    the process ends when it has not for `exit_when_hung_s` (0: never).
     """
     pulse, loop = Pulse(), asyncio.get_running_loop()
 
@@ -138,7 +149,7 @@ async def health_server(
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), name="health", daemon=True)
     thread.start()
     async with asyncio.TaskGroup() as owner:
-        beating = owner.create_task(pulse.run())
+        beating = owner.create_task(pulse.run(exit_when_hung_s=exit_when_hung_s))
         try:
             yield int(listener.getsockname()[1])
         finally:

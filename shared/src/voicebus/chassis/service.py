@@ -84,7 +84,11 @@ async def run_worker(
         loop.add_signal_handler(number, worker.drain)
     all_checks = {"redis": bus.ping, "subscriptions": listening, "worker": working, **(checks or {})}
     async with health_server(
-        all_checks, host=settings.health_host, port=settings.health_port, hang_s=settings.hang_s
+        all_checks,
+        host=settings.health_host,
+        port=settings.health_port,
+        hang_s=settings.hang_s,
+        exit_when_hung_s=settings.exit_when_hung_s,
     ) as port:
         _log.info("health_served", stage=stage, port=port)
         async with asyncio.TaskGroup() as tasks:

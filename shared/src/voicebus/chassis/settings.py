@@ -56,6 +56,7 @@ class ServiceSettings(BaseSettings):
     health_host: str = "127.0.0.1"
     health_port: int = Field(default=0, ge=0, le=65_535)  # /livez, /readyz, /metrics of a worker; 0: any free one
     hang_s: float = Field(default=15.0, gt=0)  # /livez of a worker fails when its event loop has not run for so long
+    exit_when_hung_s: float = Field(default=0.0, ge=0)  # a process that hangs so long ends itself; 0: never
 
     def bus(self) -> BusSettings:
         """What the bus wants to know."""

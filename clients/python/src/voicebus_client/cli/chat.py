@@ -95,13 +95,23 @@ class Chat:
     async def _say(self, line: str) -> None:
         message_id = uuid4().hex
         self._turns.expect(message_id)
+        while not await self._sent(line, message_id):
+            pass
+
+    async def _sent(self, line: str, message_id: str) -> bool:
+        """Whether that is done with. What a person typed is refused once; a file's line waits until it may be sent."""
         try:
             await self._connection.send_text(line, id=message_id)
         except VoicebusError as error:
+            if error.temporary and not self._prompts and error.retry_after_ms is not None:
+                self._terminal.note(f"waits {error.retry_after_ms / 1000:.0f} s: {error}")
+                await asyncio.sleep(error.retry_after_ms / 1000)
+                return False
             self._turns.forget(message_id)
-            if not error.temporary:
+            if not (error.temporary and self._prompts):
                 raise
             self._terminal.note(f"not sent: {error}")
+        return True
 
     async def _show(self) -> None:
         async for event in self._connection:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from gateway.follower import Follower, following
 from gateway.rest.answers import OF_A_BODY, OF_A_SESSION, answer, problems
 from gateway.rest.callers import CallerDep, SessionDep
+from gateway.rest.near import LIMIT_NEAR, warn
 from gateway.state import of
 from voicebus.bus.items import EventItem
 from voicebus.contract.commands import MessageId
@@ -45,8 +46,13 @@ _RESPONSE: Final = {"type": "response", "content": "It is nine in the morning.",
     status_code=202,
     summary="Send a text",
     responses={
-        200: answer("The turn has ended: with its response.", _ACK | {"response": _RESPONSE}, model=MessageAnswer),
-        202: answer("The ack.", _ACK),
+        200: answer(
+            "The turn has ended: with its response.",
+            _ACK | {"response": _RESPONSE},
+            model=MessageAnswer,
+            headers=LIMIT_NEAR,
+        ),
+        202: answer("The ack.", _ACK, headers=LIMIT_NEAR),
         **problems(
             *(*OF_A_SESSION, *OF_A_BODY, "session_ended", "id_conflict"),
             *("too_many_messages", "overloaded", "bus_full"),
@@ -72,7 +78,7 @@ async def send(
     """
     gateway = of(request)
     message = _named(message, idempotency_key)
-    await gateway.admission.message(session.session_id, who.sub, message.id, session.mode)
+    warn(response, await gateway.admission.message(session.session_id, who.sub, message.id, session.mode))
     async with following(gateway.bus, gateway.hub, session.session_id, session.position, speech=False) as follower:
         accepted = await gateway.bus.inbox.submit(
             session.session_id, message.content, agent_type=session.agent_type, message_id=message.id

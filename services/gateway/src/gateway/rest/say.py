@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.rest.answers import OF_A_BODY, OF_A_SESSION, answer, problems
 from gateway.rest.callers import CallerDep, SessionDep
+from gateway.rest.near import LIMIT_NEAR, warn
 from gateway.state import of
 from voicebus.contract.commands import MessageId
 from voicebus.contract.payloads import OnBusy
@@ -37,17 +38,25 @@ class SayingAccepted(BaseModel):
 @router.post(
     "/ai/sessions/{session_id}/say",
     status_code=202,
-    responses={202: answer("It will be said.", {"id": "m-17", "seq": 12, "turn": 3}), **problems(*_ERRORS)},
+    summary="Say a text",
+    responses={
+        202: answer("It will be said.", {"id": "m-17", "seq": 12, "turn": 3}, headers=LIMIT_NEAR),
+        **problems(*_ERRORS),
+    },
 )
 async def say(
-    request: Request, session: SessionDep, who: CallerDep, saying: Annotated[NewSaying, Body(examples=[_EXAMPLE])]
+    request: Request,
+    response: Response,
+    session: SessionDep,
+    who: CallerDep,
+    saying: Annotated[NewSaying, Body(examples=[_EXAMPLE])],
 ) -> SayingAccepted:
     """Makes the assistant say a text as it is, in a turn of its own.
 
     It waits for its turn, or takes the place of what is answered and heard. In text mode it is written, not spoken.
     """
     gateway = of(request)
-    await gateway.admission.message(session.session_id, who.sub, saying.id, session.mode)
+    warn(response, await gateway.admission.message(session.session_id, who.sub, saying.id, session.mode))
     accepted = await gateway.bus.inbox.say(
         session.session_id,
         saying.content,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, JsonValue
 
 from gateway.rest.answers import OF_A_BODY, OF_A_SESSION, answer, header, problems
 from gateway.rest.callers import CallerDep, SessionDep
+from gateway.rest.near import LIMIT_NEAR, warn
 from gateway.snapshot import conversation
 from gateway.state import of
 from voicebus.bus.sessions import Place
@@ -65,7 +66,7 @@ _LOCATION: Final = {"Location": header("The session's path.")}
     summary="Create a session",
     responses={
         200: answer("The session that the same key has made before.", _SESSION, model=Session, headers=_LOCATION),
-        201: answer("The new session.", _SESSION, headers=_LOCATION),
+        201: answer("The new session.", _SESSION, headers=_LOCATION | LIMIT_NEAR),
         **problems(*OF_A_BODY, "unknown_agent", "not_member", "too_many_sessions", "bus_full"),
     },
 )
@@ -90,7 +91,7 @@ async def create(
         raise Refused("unknown_agent")
     session_id = uuid5(_IDEMPOTENCY, f"{who.sub}\0{idempotency_key}").hex if idempotency_key else uuid4().hex
     if not idempotency_key or not await gateway.bus.sessions.exists(session_id):
-        await gateway.limits.session(who.sub, session_id)
+        warn(response, await gateway.limits.session(who.sub, session_id))
     session, created = await gateway.bus.sessions.open(new, who.sub, session_id=session_id)
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/ai/sessions/{session.session_id}"

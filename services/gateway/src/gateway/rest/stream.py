@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from gateway import metrics
 from gateway.auth import Caller
 from gateway.follower import Batch, Follower, following
+from gateway.limits import Near
 from gateway.rest.negotiation import EVENT_STREAM
 from gateway.snapshot import state_of
 from gateway.state import Gateway
@@ -65,7 +66,7 @@ class EventStream(Response):
         queue_max = gateway.settings.queue_max
         with gateway.drain.client():
             async with (
-                gateway.limits.connection(self._session_id, sub),
+                gateway.limits.connection(self._session_id, sub) as near,
                 following(
                     gateway.bus, gateway.hub, self._session_id, self._start, queue_max=queue_max, speech=False
                 ) as follower,
@@ -73,6 +74,8 @@ class EventStream(Response):
                 self._send = send
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 with metrics.streams.track_inprogress():
+                    if near:
+                        await self._write(_message(dump_event(self._warning(near))))
                     await self._run(receive, follower)
 
     async def _run(self, receive: Receive, follower: Follower) -> None:
@@ -170,8 +173,17 @@ class EventStream(Response):
         data = payloads.GapData(stream=gap.stream, from_=gap.first, to=gap.last, reason=gap.reason)
         return events.Gap(session_id=self._session_id, agent_type=self._session.agent_type, data=data)
 
+    def _warning(self, near: Near) -> events.Warning:
+        data = payloads.ProblemData(code="limit_near", message=near.text, temporary=True)
+        return events.Warning(session_id=self._session_id, agent_type=self._session.agent_type, data=data)
+
     def _error(self, error: VoicebusError) -> events.Error:
-        data = payloads.ProblemData(code=error.code, message=error.message, temporary=error.temporary)
+        data = payloads.ProblemData(
+            code=error.code,
+            message=error.message,
+            temporary=error.temporary,
+            retry_after_ms=error.retry_after_ms,
+        )
         return events.Error(session_id=self._session_id, agent_type=self._session.agent_type, data=data)
 
 
