@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support.process_tree import children
+from support.programs import Program
 from voicebus.bus.settings import BusSettings
 from voicebus_stack.ready import wait_until_ready
 from voicebus_stack.redis_server import free_port
@@ -37,7 +38,7 @@ class RunningGateway:
     """A gateway process."""
 
     port: int
-    process: subprocess.Popen[bytes]
+    process: Program | subprocess.Popen[bytes]
 
     @property
     def url(self) -> str:
@@ -60,7 +61,7 @@ class Service:
 
 
 @contextmanager
-def services(*wanted: Service) -> Iterator[list[subprocess.Popen[bytes]]]:
+def services(*wanted: Service) -> Iterator[list[Program]]:
     """Starts them side by side and yields when all are ready; told to stop together at the end.
 
     Raises:
@@ -68,11 +69,10 @@ def services(*wanted: Service) -> Iterator[list[subprocess.Popen[bytes]]]:
         subprocess.TimeoutExpired: one did not stop within 20 s.
     """
     with ExitStack() as stack:
-        running: list[subprocess.Popen[bytes]] = []
+        running: list[Program] = []
         try:
             for each in wanted:
-                command = [sys.executable, "-m", each.module]
-                running.append(subprocess.Popen(command, env=os.environ | each.environment))
+                running.append(Program(each.module, os.environ | each.environment))
                 stack.callback(_wait_or_kill, running[-1])
             wait_until_ready([each.port for each in wanted], timeout_s=60)
             yield running
@@ -81,7 +81,7 @@ def services(*wanted: Service) -> Iterator[list[subprocess.Popen[bytes]]]:
                 process.terminate()
 
 
-def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
+def _wait_or_kill(process: Program) -> None:
     try:
         process.wait(20)
     except subprocess.TimeoutExpired:
@@ -90,7 +90,7 @@ def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def service(module: str, port: int, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def service(module: str, port: int, **environment: str) -> Iterator[Program]:
     """`python -m module`, ready; stopped at the end."""
     with services(Service(module, port, environment)) as (process,):
         yield process
@@ -159,7 +159,7 @@ class WorkerPool:
         self._count = count
         self._folder = folder
         self._environment = environment
-        self._running: dict[int, tuple[subprocess.Popen[bytes], int]] = {}  # by process id, with the health port
+        self._running: dict[int, tuple[Program, int]] = {}  # by process id, with the health port
         self._started = 0
 
     def start(self) -> None:
@@ -168,8 +168,8 @@ class WorkerPool:
             port = free_port()
             self._started += 1
             variables = self._environment | {"HEALTH_PORT": str(port), "LOG_FORMAT": "json"}
-            with (self._folder / f"{self._module}-{self._started}.log").open("wb") as log:
-                process = subprocess.Popen([sys.executable, "-m", self._module], env=os.environ | variables, stderr=log)
+            log = self._folder / f"{self._module}-{self._started}.log"
+            process = Program(self._module, os.environ | variables, log)
             self._running[process.pid] = process, port
 
     def wait_ready(self) -> None:

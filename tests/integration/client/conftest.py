@@ -5,7 +5,8 @@ from uuid import uuid4
 
 import pytest
 from integration.client.clients import QUICK
-from integration.client.real_gateway import Balancer, Gateway, running_gateway, token
+from integration.client.real_gateway import Balancer, running_gateway, token
+from support.processes import RunningGateway
 
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.settings import BusSettings
@@ -18,18 +19,18 @@ def settings(redis_url: str) -> BusSettings:
 
 
 @pytest.fixture(scope="package")
-def gateways(settings: BusSettings) -> Iterator[list[Gateway]]:
+def gateways(settings: BusSettings) -> Iterator[list[RunningGateway]]:
     with running_gateway(settings) as one, running_gateway(settings) as other:
         yield [one, other]
 
 
 @pytest.fixture
-def gateway(gateways: list[Gateway]) -> Gateway:
+def gateway(gateways: list[RunningGateway]) -> RunningGateway:
     return gateways[0]
 
 
 @pytest.fixture
-def balancer(gateways: list[Gateway]) -> Balancer:
+def balancer(gateways: list[RunningGateway]) -> Balancer:
     return Balancer([gateway.port for gateway in gateways])
 
 
@@ -40,6 +41,6 @@ async def bus(settings: BusSettings) -> AsyncIterator[Bus]:
 
 
 @pytest.fixture
-async def voicebus(gateway: Gateway) -> AsyncIterator[Voicebus]:
+async def voicebus(gateway: RunningGateway) -> AsyncIterator[Voicebus]:
     async with Voicebus(gateway.url, token(), options=QUICK) as client:
         yield client

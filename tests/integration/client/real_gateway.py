@@ -1,16 +1,13 @@
 """Real gateways on a real Redis, what stands for the workers, and a balancer that breaks connections."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from jose import jwt
-from support.processes import GENEROUS
+from support.processes import RunningGateway, gateway_process
 
 from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
@@ -20,7 +17,6 @@ from voicebus.contract.events import Envelope, Response, Stt, Token, User
 from voicebus.contract.keys import Stage
 from voicebus.contract.mail import AudioChunk, AudioStopped, Sentence, UserTurn
 from voicebus.contract.payloads import ResponseData, SttData, TokenData, UserData
-from voicebus_stack.redis_server import free_port, wait_for_port
 
 SECRET = "only for tests, but long enough to be a key"
 
@@ -32,42 +28,12 @@ def token(sub: str = "ada", *, lasts_s: float = 600) -> str:
     return str(jwt.encode(claims, SECRET, algorithm="HS256"))
 
 
-@dataclass
-class Gateway:
-    """A gateway process."""
-
-    port: int
-    process: subprocess.Popen[bytes]
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def drain(self) -> None:
-        self.process.terminate()
-
-
 @contextmanager
-def running_gateway(settings: BusSettings) -> Iterator[Gateway]:
+def running_gateway(settings: BusSettings) -> Iterator[RunningGateway]:
     """A gateway that serves the data of these settings."""
-    port = free_port()
-    environment = dict(os.environ) | {
-        "REDIS_URL": settings.redis_url,
-        "REDIS_PREFIX": settings.prefix,
-        "PARTITIONS": str(settings.partitions),
-        "API_PORT": str(port),
-        "JWT_SECRET": SECRET,
-        "JWT_LEEWAY_S": "0",
-        "LOG_LEVEL": "error",
-        "DRAIN_S": "1",
-        **{name.upper(): str(most) for name, most in GENEROUS.items()},
-    }
-    with subprocess.Popen([sys.executable, "-m", "gateway"], env=environment) as process:
-        try:
-            wait_for_port(port, timeout_s=30)
-            yield Gateway(port, process)
-        finally:
-            process.terminate()
+    environment = {"PARTITIONS": str(settings.partitions), "JWT_SECRET": SECRET, "LOG_LEVEL": "error"}
+    with gateway_process(settings.redis_url, settings.prefix, **environment) as running:
+        yield running
 
 
 async def answer(bus: Bus, session_id: str, words: Sequence[str], chunks: Sequence[bytes] = ()) -> None:

@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from integration.client.real_gateway import Gateway, answer, hear, token
+from integration.client.real_gateway import answer, hear, token
+from support.processes import RunningGateway
 
 from voicebus.bus.bus import Bus
 from voicebus_client import Voicebus
@@ -29,7 +30,9 @@ sys.exit(main())
 """
 
 
-async def start(gateway: Gateway, *arguments: str, program: tuple[str, str] = PROGRAM) -> asyncio.subprocess.Process:
+async def start(
+    gateway: RunningGateway, *arguments: str, program: tuple[str, str] = PROGRAM
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *(*program, "--url", gateway.url, *arguments),
@@ -49,7 +52,7 @@ async def end(
     return process.returncode, out.decode().splitlines(), err.decode()
 
 
-async def test_a_chat_answers_every_line_and_leaves(voicebus: Voicebus, gateway: Gateway, bus: Bus) -> None:
+async def test_a_chat_answers_every_line_and_leaves(voicebus: Voicebus, gateway: RunningGateway, bus: Bus) -> None:
     session_id = (await voicebus.create_session(mode="text")).session_id
     process = await start(gateway, "chat", "--session", session_id)
     ending = asyncio.create_task(end(process, "hello\n\nand now\n"))
@@ -58,14 +61,14 @@ async def test_a_chat_answers_every_line_and_leaves(voicebus: Voicebus, gateway:
     assert await ending == (0, ["Hi there.", "Bye."], "")
 
 
-async def test_a_chat_without_an_answer_fails(voicebus: Voicebus, gateway: Gateway) -> None:
+async def test_a_chat_without_an_answer_fails(voicebus: Voicebus, gateway: RunningGateway) -> None:
     session_id = (await voicebus.create_session(mode="text")).session_id
     code, _, beside = await end(await start(gateway, "chat", "--session", session_id, "--patience", "0.2"), "hello\n")
     assert code == 1
     assert "no_answer" in beside
 
 
-async def test_a_chat_makes_its_own_session_and_ends_it(gateway: Gateway) -> None:
+async def test_a_chat_makes_its_own_session_and_ends_it(gateway: RunningGateway) -> None:
     code, _, _ = await end(await start(gateway, "chat"), "/quit\n")
     assert code == 0
     async with Voicebus(gateway.url, token()) as client:
@@ -74,7 +77,7 @@ async def test_a_chat_makes_its_own_session_and_ends_it(gateway: Gateway) -> Non
 
 
 async def test_a_recording_is_spoken_and_the_answer_saved(
-    voicebus: Voicebus, gateway: Gateway, bus: Bus, tmp_path: Path
+    voicebus: Voicebus, gateway: RunningGateway, bus: Bus, tmp_path: Path
 ) -> None:
     session_id = (await voicebus.create_session()).session_id
     question, saved = tmp_path / "question.wav", tmp_path / "answer.wav"
@@ -96,7 +99,7 @@ async def test_a_recording_is_spoken_and_the_answer_saved(
 
 
 async def test_an_answer_that_is_there_before_the_recording_ends_is_enough(
-    voicebus: Voicebus, gateway: Gateway, bus: Bus, tmp_path: Path
+    voicebus: Voicebus, gateway: RunningGateway, bus: Bus, tmp_path: Path
 ) -> None:
     question = tmp_path / "question.wav"
     with wave.open(str(question), "wb") as file:
@@ -116,7 +119,7 @@ async def test_an_answer_that_is_there_before_the_recording_ends_is_enough(
     assert (code, "no_answer" in beside) == (0, False)
 
 
-async def test_a_tail_shows_all_events_to_the_end_of_the_session(voicebus: Voicebus, gateway: Gateway) -> None:
+async def test_a_tail_shows_all_events_to_the_end_of_the_session(voicebus: Voicebus, gateway: RunningGateway) -> None:
     session_id = (await voicebus.create_session()).session_id
     await voicebus.send_message(session_id, "hello")
     process = await start(gateway, "tail", session_id, "--after", "0")
@@ -130,7 +133,7 @@ async def test_a_tail_shows_all_events_to_the_end_of_the_session(voicebus: Voice
     assert beside.startswith("position ")
 
 
-async def test_a_tail_can_be_left_with_ctrl_c(voicebus: Voicebus, gateway: Gateway) -> None:
+async def test_a_tail_can_be_left_with_ctrl_c(voicebus: Voicebus, gateway: RunningGateway) -> None:
     session_id = (await voicebus.create_session()).session_id
     process = await start(gateway, "tail", session_id, "--after", "0")
     assert process.stdout is not None
@@ -141,7 +144,9 @@ async def test_a_tail_can_be_left_with_ctrl_c(voicebus: Voicebus, gateway: Gatew
     assert "Traceback" not in beside
 
 
-async def test_a_tail_can_be_left_when_ctrl_c_interrupts_no_system_call(voicebus: Voicebus, gateway: Gateway) -> None:
+async def test_a_tail_can_be_left_when_ctrl_c_interrupts_no_system_call(
+    voicebus: Voicebus, gateway: RunningGateway
+) -> None:
     """As happens to one that comes when the program is about to wait: here another thread gets it."""
     session_id = (await voicebus.create_session()).session_id
     process = await start(gateway, "tail", session_id, "--after", "0", program=("-c", BESIDE))
@@ -160,7 +165,7 @@ async def long_session(voicebus: Voicebus) -> str:
     return session_id
 
 
-async def test_a_tail_that_is_not_read_can_be_left_with_ctrl_c(voicebus: Voicebus, gateway: Gateway) -> None:
+async def test_a_tail_that_is_not_read_can_be_left_with_ctrl_c(voicebus: Voicebus, gateway: RunningGateway) -> None:
     """The first is for the program, which waits for a reader; the next one breaks it off."""
     process = await start(gateway, "tail", await long_session(voicebus), "--after", "0")
     assert process.stdout is not None
@@ -174,7 +179,7 @@ async def test_a_tail_that_is_not_read_can_be_left_with_ctrl_c(voicebus: Voicebu
     assert process.returncode != 0
 
 
-async def test_a_tail_whose_reader_goes_ends(voicebus: Voicebus, gateway: Gateway) -> None:
+async def test_a_tail_whose_reader_goes_ends(voicebus: Voicebus, gateway: RunningGateway) -> None:
     process = await start(gateway, "tail", await long_session(voicebus), "--after", "0")
     assert process.stdout is not None
     await process.stdout.readline()
@@ -187,7 +192,7 @@ async def test_a_tail_whose_reader_goes_ends(voicebus: Voicebus, gateway: Gatewa
     assert b"Exception" not in beside
 
 
-async def test_a_session_that_is_not_there_fails(gateway: Gateway) -> None:
+async def test_a_session_that_is_not_there_fails(gateway: RunningGateway) -> None:
     code, lines, beside = await end(await start(gateway, "tail", "never-was"))
     assert (code, lines) == (1, [])
     assert "session_not_found" in beside

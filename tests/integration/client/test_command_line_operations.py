@@ -15,9 +15,10 @@ from uuid import uuid4
 
 import orjson
 import pytest
-from integration.client.real_gateway import SECRET, Gateway, answer, hear, running_gateway, token
+from integration.client.real_gateway import SECRET, answer, hear, running_gateway, token
 from jose import jwt
 from support.burials import bury_question
+from support.processes import RunningGateway
 from support.sessions import events_of
 
 from voicebus.bus.bus import Bus, open_bus
@@ -62,7 +63,9 @@ def admin_token() -> str:
     return str(jwt.encode(claims, SECRET, algorithm="HS256"))
 
 
-async def test_a_minted_token_is_taken_by_the_gateway_and_allows_what_it_says(gateway: Gateway, tmp_path: Path) -> None:
+async def test_a_minted_token_is_taken_by_the_gateway_and_allows_what_it_says(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
     code, out, _ = await run("token", "--sub", "grace", "--lasts", "90s", JWT_SECRET=SECRET)
     assert code == 0
     claims = jwt.decode(out.strip(), SECRET, algorithms=["HS256"], audience="voicebus", issuer="voicebus")
@@ -94,7 +97,7 @@ async def test_a_token_that_cannot_be_made_says_why(arguments: list[str], code: 
     assert said in beside
 
 
-async def test_sessions_are_listed_page_by_page(gateway: Gateway) -> None:
+async def test_sessions_are_listed_page_by_page(gateway: RunningGateway) -> None:
     lister = token("lister")
     async with Voicebus(gateway.url, lister) as client:
         made = [(await client.create_session(mode="text")).session_id for _ in range(3)][::-1]
@@ -109,7 +112,7 @@ async def test_sessions_are_listed_page_by_page(gateway: Gateway) -> None:
     assert [orjson.loads(line)["session_id"] for line in out.splitlines()] == made[2:]
 
 
-async def test_a_tail_in_json_is_one_event_a_line(voicebus: Voicebus, gateway: Gateway) -> None:
+async def test_a_tail_in_json_is_one_event_a_line(voicebus: Voicebus, gateway: RunningGateway) -> None:
     session_id = (await voicebus.create_session()).session_id
     await voicebus.send_message(session_id, "hello \x1b[31m")
     await voicebus.end_session(session_id)
@@ -124,7 +127,7 @@ async def test_a_tail_in_json_is_one_event_a_line(voicebus: Voicebus, gateway: G
     assert events[1]["data"]["content"] == "hello \x1b[31m"
 
 
-async def test_what_others_say_cannot_steer_the_terminal(voicebus: Voicebus, gateway: Gateway, bus: Bus) -> None:
+async def test_what_others_say_cannot_steer_the_terminal(voicebus: Voicebus, gateway: RunningGateway, bus: Bus) -> None:
     session_id = (await voicebus.create_session(mode="text")).session_id
     process = await start("chat", "--session", session_id, url=gateway.url)
     assert process.stdin is not None
@@ -141,7 +144,7 @@ async def test_what_others_say_cannot_steer_the_terminal(voicebus: Voicebus, gat
 
 
 async def test_ctrl_c_interrupts_the_answer_and_a_second_one_leaves(
-    voicebus: Voicebus, gateway: Gateway, bus: Bus
+    voicebus: Voicebus, gateway: RunningGateway, bus: Bus
 ) -> None:
     session_id = (await voicebus.create_session(mode="text")).session_id
     process = await start("chat", "--session", session_id, url=gateway.url)
@@ -160,7 +163,7 @@ async def test_ctrl_c_interrupts_the_answer_and_a_second_one_leaves(
     assert b"Traceback" not in beside
 
 
-async def test_dead_letters_are_listed_shown_retried_and_dropped(gateway: Gateway, bus: Bus) -> None:
+async def test_dead_letters_are_listed_shown_retried_and_dropped(gateway: RunningGateway, bus: Bus) -> None:
     retried, dropped = await bury_question(bus, "what is love"), await bury_question(bus)
     as_admin: dict[str, Any] = {"url": gateway.url, "VOICEBUS_TOKEN": admin_token()}
     code, out, _ = await run("dead-letters", "list", "--stage", "agent", "--json", **as_admin)
@@ -185,14 +188,14 @@ async def test_dead_letters_are_listed_shown_retried_and_dropped(gateway: Gatewa
     assert "dead_letter_not_found" in beside
 
 
-async def test_dead_letters_are_for_administrators(gateway: Gateway) -> None:
+async def test_dead_letters_are_for_administrators(gateway: RunningGateway) -> None:
     code, out, beside = await run("dead-letters", "list", url=gateway.url)
     assert (code, out) == (1, "")
     assert "scope_missing" in beside
 
 
 async def test_a_person_sees_the_bar_and_hears_the_answer(
-    voicebus: Voicebus, gateway: Gateway, bus: Bus, tmp_path: Path
+    voicebus: Voicebus, gateway: RunningGateway, bus: Bus, tmp_path: Path
 ) -> None:
     session_id = (await voicebus.create_session()).session_id
     question, played = tmp_path / "question.wav", tmp_path / "played.wav"
@@ -240,7 +243,7 @@ async def findings(url: str, jwt_: str | None = None) -> dict[str, Finding]:
 
 
 @pytest.fixture(scope="module")
-def alone(redis_url: str) -> Iterator[tuple[Gateway, BusSettings]]:
+def alone(redis_url: str) -> Iterator[tuple[RunningGateway, BusSettings]]:
     """An installation of its own, in which nothing waits."""
     settings = BusSettings(redis_url=redis_url, prefix=f"t{uuid4().hex[:8]}", partitions=4)
     with running_gateway(settings) as gateway:
@@ -271,7 +274,7 @@ async def workers(settings: BusSettings) -> AsyncIterator[None]:
             await bus.presence.leave(state.name)
 
 
-async def test_the_doctor_finds_nothing_wrong_where_nothing_is(alone: tuple[Gateway, BusSettings]) -> None:
+async def test_the_doctor_finds_nothing_wrong_where_nothing_is(alone: tuple[RunningGateway, BusSettings]) -> None:
     gateway, settings = alone
     async with workers(settings):
         await until_found(gateway, "agent", "good")
@@ -283,7 +286,7 @@ async def test_the_doctor_finds_nothing_wrong_where_nothing_is(alone: tuple[Gate
     assert "engine imagined" in out
 
 
-async def test_the_doctor_misses_workers(alone: tuple[Gateway, BusSettings]) -> None:
+async def test_the_doctor_misses_workers(alone: tuple[RunningGateway, BusSettings]) -> None:
     gateway, _ = alone
     found = await until_found(gateway, "agent", "wrong")
     assert "no agent worker" in found.text
@@ -292,7 +295,7 @@ async def test_the_doctor_misses_workers(alone: tuple[Gateway, BusSettings]) -> 
     assert "✗ agent" in out
 
 
-async def until_found(gateway: Gateway, name: str, mark: Mark) -> Finding:
+async def until_found(gateway: RunningGateway, name: str, mark: Mark) -> Finding:
     """The gateway looks at its workers now and then."""
     async with asyncio.timeout(30):
         while True:
@@ -312,7 +315,7 @@ async def until_found(gateway: Gateway, name: str, mark: Mark) -> Finding:
     ],
 )
 async def test_the_doctor_knows_what_is_wrong_with_a_token(
-    gateway: Gateway, jwt_: Callable[[], str | None], said: str
+    gateway: RunningGateway, jwt_: Callable[[], str | None], said: str
 ) -> None:
     found = await findings(gateway.url, jwt_())
     assert found["token"].mark == "wrong"
@@ -321,7 +324,7 @@ async def test_the_doctor_knows_what_is_wrong_with_a_token(
     assert "websocket" not in found
 
 
-async def test_the_doctor_warns_of_a_token_that_expires_soon(gateway: Gateway) -> None:
+async def test_the_doctor_warns_of_a_token_that_expires_soon(gateway: RunningGateway) -> None:
     found = await findings(gateway.url, token(lasts_s=300))
     assert found["token"].mark == "good"
     assert (found[""].mark, found[""].text.endswith("in 0 h 05 min")) == ("warning", True)

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 from integration.client.clients import QUICK, holds, marks, until
-from integration.client.real_gateway import Balancer, Gateway, answer, running_gateway, token
+from integration.client.real_gateway import Balancer, answer, running_gateway, token
+from support.processes import RunningGateway
 
 from voicebus.bus.bus import Bus
 from voicebus.bus.settings import BusSettings
@@ -50,13 +51,13 @@ async def test_a_session_over_rest(voicebus: Voicebus, bus: Bus) -> None:
     assert (raised.value.code, raised.value.status, raised.value.temporary) == ("session_ended", 410, False)
 
 
-async def test_sessions_are_listed_page_by_page_newest_first(gateway: Gateway) -> None:
+async def test_sessions_are_listed_page_by_page_newest_first(gateway: RunningGateway) -> None:
     async with Voicebus(gateway.url, token("someone new")) as client:
         made = [(await client.create_session()).session_id for _ in range(5)]
         assert [session.session_id async for session in client.sessions(page=2)] == made[::-1]
 
 
-async def test_rest_refuses_with_the_codes_of_the_tree(voicebus: Voicebus, gateway: Gateway) -> None:
+async def test_rest_refuses_with_the_codes_of_the_tree(voicebus: Voicebus, gateway: RunningGateway) -> None:
     with pytest.raises(SessionNotFound):
         await voicebus.session("never-was")
     async with Voicebus(gateway.url, "nonsense") as stranger:
@@ -73,13 +74,13 @@ async def test_health_is_told(voicebus: Voicebus) -> None:
     assert "redis" in health.parts
 
 
-async def test_an_expired_token_is_replaced_in_rest_too(gateway: Gateway) -> None:
+async def test_an_expired_token_is_replaced_in_rest_too(gateway: RunningGateway) -> None:
     made = iter([token(lasts_s=-10), token()])
     async with Voicebus(gateway.url, lambda: next(made)) as client:
         assert (await client.create_session()).owner == "ada"
 
 
-async def test_the_websocket_refuses_with_the_codes_of_the_tree(voicebus: Voicebus, gateway: Gateway) -> None:
+async def test_the_websocket_refuses_with_the_codes_of_the_tree(voicebus: Voicebus, gateway: RunningGateway) -> None:
     session_id = (await voicebus.create_session()).session_id
     for sub, target, kind in [("ada", "never-was", SessionNotFound), ("eve", session_id, Forbidden)]:
         async with Voicebus(gateway.url, token(sub), options=QUICK) as client:
@@ -90,7 +91,7 @@ async def test_the_websocket_refuses_with_the_codes_of_the_tree(voicebus: Voiceb
             await client.connect(session_id).__aenter__()
 
 
-async def test_a_token_that_expires_while_connected_is_renewed(voicebus: Voicebus, gateway: Gateway) -> None:
+async def test_a_token_that_expires_while_connected_is_renewed(voicebus: Voicebus, gateway: RunningGateway) -> None:
     session_id = (await voicebus.create_session()).session_id
     made = [token(lasts_s=2), token()]
     client = Voicebus(gateway.url, lambda: made.pop(0), options=QUICK)
@@ -187,7 +188,7 @@ async def test_one_microphone_a_session(voicebus: Voicebus) -> None:
 
 
 async def test_a_draining_gateway_hands_its_clients_over(
-    voicebus: Voicebus, gateway: Gateway, settings: BusSettings
+    voicebus: Voicebus, gateway: RunningGateway, settings: BusSettings
 ) -> None:
     session_id = (await voicebus.create_session()).session_id
     with running_gateway(settings) as leaving:
@@ -198,7 +199,7 @@ async def test_a_draining_gateway_hands_its_clients_over(
             client.connect(session_id) as connection,
         ):
             await connection.send_text("before")
-            leaving.drain()
+            leaving.process.terminate()
             await holds(lambda: balancer.connections == 2)
             await connection.send_text("after")
             events = await until(connection, lambda event: event.seq == 3)

@@ -1,7 +1,6 @@
 """A gateway in the test's own process."""
 
 import asyncio
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -9,6 +8,7 @@ from typing import Any, cast
 import uvicorn
 from pydantic import SecretStr
 from support.processes import GENEROUS, SECRET, RunningGateway
+from support.programs import Program
 
 from gateway.app import create_app
 from gateway.frames import FramesProtocol
@@ -26,6 +26,6 @@ async def gateway_here(redis_url: str, **fields: Any) -> AsyncIterator[RunningGa
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve(sockets=[listener]))
         try:
-            yield RunningGateway(int(listener.getsockname()[1]), cast("subprocess.Popen[bytes]", None))
+            yield RunningGateway(int(listener.getsockname()[1]), cast("Program", None))
         finally:
             server.should_exit = True
