@@ -22,7 +22,12 @@ class Ears:
 
 async def test_whoever_stops_waiting_for_a_subscription_hears_nothing_of_it(bus: Bus) -> None:
     impatient, patient, channel = Ears(), Ears(), bus.keys.of("x").live
-    waiting = asyncio.create_task(bus.subscriptions.add({channel: impatient}))
+
+    async def listen() -> None:
+        async with bus.subscriptions.listening(channel, impatient):
+            pass
+
+    waiting = asyncio.create_task(listen())
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.wait([waiting])

@@ -110,6 +110,7 @@ def stage(**fields: Any) -> dict[str, Any]:
         ({"state": "degraded", "reason": "half of it"}, ["warning", "good"], "half of it"),
         ({"worker": {"state": "silent", "reason": "silent for 9 s"}}, ["good", "warning"], "silent for 9 s"),
         ({"worker": {"version": "0.0.9"}}, ["good", "warning"], "0.0.9"),
+        ({"worker": {"details": {"mcp:lights": "down"}}}, ["good", "warning"], "mcp:lights down"),
         ({"dead_letters": 2}, ["good", "good", "warning"], "2 of what agent was to do"),
     ],
     ids=str,

@@ -5,6 +5,7 @@ import os
 import pty
 import signal
 import sys
+import time
 import wave
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -59,7 +60,7 @@ async def run(*arguments: str, url: str = "", **environment: str) -> tuple[int |
 
 
 def admin_token() -> str:
-    claims = {"sub": "root", "aud": "voicebus", "iss": "voicebus", "exp": 4_000_000_000, "scope": "admin"}
+    claims = {"sub": "root", "aud": "voicebus", "iss": "voicebus", "exp": time.time() + 600, "scope": "admin"}
     return str(jwt.encode(claims, SECRET, algorithm="HS256"))
 
 

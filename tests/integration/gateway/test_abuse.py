@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import re
+import socket
+import struct
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -34,6 +37,14 @@ def memory_mb(gateway: RunningGateway) -> float:
     """Resident, in megabytes."""
     status = Path(f"/proc/{gateway.process.pid}/status").read_text().split("VmRSS:")[1]
     return int(status.split()[0]) / 1000
+
+
+async def closed_with(gateway: RunningGateway, code: int) -> int:
+    """How many connections, by the gateway's metrics."""
+    async with httpx2.AsyncClient(base_url=gateway.url) as http:
+        told = (await http.get("/metrics")).text
+    found = re.search(rf'voicebus_connections_closed_total{{code="{code}"}} (\d+)', told)
+    return int(found[1]) if found else 0
 
 
 async def test_a_burst_of_messages_gets_what_is_allowed_and_an_answer_to_each(
@@ -86,13 +97,38 @@ async def test_a_burst_from_a_client_that_reads_nothing_is_held_up(abused: Runni
     assert grown < 20
 
 
+@pytest.mark.parametrize("frame", [b"\x81\x80\0\0\0\0", b"\x81\x82\0\0\0\0{}"], ids=["empty", "object"])
+async def test_a_megabyte_of_tiny_messages_keeps_nobody_waiting(
+    abused: RunningGateway, gateway_bus: Bus, frame: bytes
+) -> None:
+    session_id = await open_session(gateway_bus)
+    async with (
+        neighbours_at(abused, gateway_bus, session_id) as neighbours,
+        asyncio.timeout(4),
+        AsyncExitStack() as clients,
+    ):
+        before = memory_mb(abused)
+        for _ in range(4):
+            client = await clients.enter_async_context(wire(abused, session_id))
+            await client.until("welcome")
+            transport = client.socket.transport
+            transport.pause_reading()
+            transport.write(frame * (MB // len(frame)))
+            await asyncio.sleep(0.1)  # it answers what it has read, until its answers pile up
+            linger = struct.pack("ii", 1, 0)
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            transport.abort()  # with a reset
+        await neighbours.talk()
+        assert memory_mb(abused) - before < 20
+
+
 @pytest.mark.parametrize("shape", ["one frame", "in pieces"])
 async def test_a_message_of_100_mb_is_refused_before_it_is_here(
     abused: RunningGateway, gateway_bus: Bus, shape: str
 ) -> None:
     session_id = await open_session(gateway_bus)
     async with neighbours_at(abused, gateway_bus, session_id) as neighbours:
-        before = memory_mb(abused)
+        before, refused_before = memory_mb(abused), await closed_with(abused, 1009)
         async with wire(abused, session_id, close_timeout=30) as client:
             await client.until("welcome")
             transport = client.socket.transport
@@ -106,6 +142,7 @@ async def test_a_message_of_100_mb_is_refused_before_it_is_here(
                     transport.write(piece)
                     await asyncio.sleep(0)
             assert await client.close_code() == 1009
+        assert await closed_with(abused, 1009) == refused_before + 1
         grown = memory_mb(abused) - before
         await neighbours.talk()
     print(f"100 MB, {shape}: memory grew by {grown:.1f} MB")

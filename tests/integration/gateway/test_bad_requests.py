@@ -111,6 +111,7 @@ async def test_a_position_that_is_none_is_a_bad_query(
         (b"{}", 422, "bad_message"),
         (b'{"content":7}', 422, "bad_message"),
         (b'{"content":""}', 422, "bad_message"),
+        (b'{"content":" \\n "}', 422, "bad_message"),
         (b'{"content":"\\ud800"}', 422, "bad_message"),
         (b'{"content":"a","id":""}', 422, "bad_message"),
         (b'{"content":"a","id":7}', 422, "bad_message"),

@@ -71,6 +71,13 @@ async def test_a_stage_without_a_worker_degrades_the_whole_and_says_so(bus: Bus,
     assert listed["details"] == {"model": "rules", "mcp:toolbox": "up, 4 tools"}
 
 
+async def test_a_tool_server_that_is_down_degrades_its_stage(bus: Bus, http: httpx2.AsyncClient) -> None:
+    await bus.presence.announce(worker("agent", details={"mcp:toolbox": "up, 4 tools", "mcp:lights": "down"}))
+    _, body = await health(http, lambda body: body["stages"].get("agent", {}).get("workers") == 1)
+    agent = body["stages"]["agent"]
+    assert (agent["state"], agent["reason"]) == ("degraded", "mcp:lights down")
+
+
 async def test_the_whole_is_healthy_with_a_ready_worker_of_each_stage(bus: Bus, http: httpx2.AsyncClient) -> None:
     for stage in STAGES:
         await bus.presence.announce(worker(stage))

@@ -216,6 +216,38 @@ async def test_audio_is_paid_for_once_and_comes_back_with_time(
         await two.until(lambda got: got["type"] == "audio_ack" and got["data"]["offset"] > reached)
 
 
+async def test_a_stream_of_the_same_name_is_paid_for_anew(strict: RunningGateway, sub: str) -> None:
+    session_id, codes = await session_of(strict, sub), list[str]()
+    async with wire(strict, session_id, sub=sub) as client:
+        await client.until("welcome")
+        for number in range(4):
+            start = {"type": "audio.start", "id": f"a{number}", "stream": "mic", "format": "pcm16"}
+            await client.send(**start, sample_rate=16_000, channels=1)
+            answer = await client.until(lambda got: got["type"] in {"ack", "error"})
+            codes.append(answer["data"].get("code", "ok"))
+            if answer["type"] == "error":
+                break
+            for _ in range(4):
+                await client.socket.send(SECOND)
+            await client.send(type="audio.stop", id=f"b{number}", stream="mic")
+            answer = await client.until(lambda got: got["type"] in {"ack", "error"})
+            codes.append(answer["data"].get("code", "ok"))
+    assert codes[:4] == ["ok"] * 4
+    assert codes[-1] == "too_much_audio"
+
+
+async def test_bad_tokens_on_an_open_connection_count_as_attempts(strict: RunningGateway, sub: str) -> None:
+    session_id = await session_of(strict, sub)
+    from_there = {"X-Forwarded-For": "192.0.2.77"} | bearer_of(sub)
+    async with wire(strict, session_id, additional_headers=from_there) as client:
+        await client.until("welcome")
+        codes = []
+        for number in range(7):
+            await client.send(type="auth", id=f"a{number}", token="x.y.z")
+            codes.append((await client.until("error"))["data"]["code"])
+    assert codes == ["token_invalid"] * 5 + ["too_many_attempts"] * 2
+
+
 async def test_who_is_not_authenticated_may_not_try_for_ever(strict: RunningGateway, other: RunningGateway) -> None:
     address = {"X-Forwarded-For": f"2001:db8:{uuid4().hex[:4]}::1"}
     neighbour = {"X-Forwarded-For": address["X-Forwarded-For"][:-1] + "2"}  # the same customer

@@ -26,7 +26,7 @@ async def test_a_stop_that_follows_its_last_bytes_travels_with_them(bus: Bus, mo
         raise error
 
     async def pay(stream: str, from_ms: int, to_ms: int) -> None:
-        assert (stream, from_ms, to_ms) == ("s1", 0, 1_000)
+        assert (stream, from_ms, to_ms) == ("s1#1", 0, 1_000)
 
     batches: list[set[str]] = []
     exchange = Link.exchange

@@ -19,7 +19,7 @@ from voicebus.contract.errors import ERRORS
 from voicebus_stack.tokens import TWELVE_HOURS
 
 # What a request may meet though it is as the document has it, and how one is refused that is not.
-_ELSEWHERE = ["2xx", "401", "403", "404", "409", "410", "429", "5xx"]
+_ELSEWHERE = ["2xx", "401", "403", "404", "409", "410", "429", "503", "507"]
 _REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "410", "413", "415", "422"]
 
 

@@ -2,16 +2,22 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.processes import RunningGateway, gateway_process
+from integration.gateway.here import gateway_here
+from integration.gateway.neighbours import said_in
+from jose import jwt
+from support.processes import SECRET, RunningGateway, gateway_process
 from support.report import Show
 from support.sessions import open_session
 from support.wire import Wire, wire
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 
 from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
@@ -30,13 +36,13 @@ def small_gateway(redis_url: str) -> object:
 
 
 @asynccontextmanager
-async def slow_wire(gateway: RunningGateway, session_id: str) -> AsyncIterator[Wire]:
+async def slow_wire(gateway: RunningGateway, session_id: str, **options: Any) -> AsyncIterator[Wire]:
     """A client that reads nothing behind its welcome until it is told to; its socket holds little."""
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     raw.setblocking(False)
     await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", gateway.port))
-    async with wire(gateway, session_id, sock=raw, max_queue=1) as client:
+    async with wire(gateway, session_id, sock=raw, max_queue=1, **options) as client:
         await client.until("welcome")
         client.socket.transport.pause_reading()
         yield client
@@ -113,3 +119,25 @@ async def test_a_client_behind_what_is_kept_is_closed_and_told_what_it_missed(
         assert gap["data"] == {"stream": "events", "from": got[-1] + 1, "to": head - 10, "reason": "trimmed"}
         assert (await again.receive())["type"] == "state_snapshot"
         assert [(await again.receive())["seq"] for _ in range(10)] == list(range(head - 9, head + 1))
+
+
+async def test_who_reads_nothing_can_say_nothing_once_its_token_has_expired(
+    redis_url: str, gateway_bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.connection._WARN_BEFORE_EXPIRY_S", 1)
+    session_id, lease = await an_answered_session(gateway_bus)
+    expires_s = int(time.time()) + 5
+    claims = {"sub": "alice", "aud": "voicebus", "iss": "voicebus", "iat": expires_s - 60, "exp": expires_s}
+    header = {"Authorization": f"Bearer {jwt.encode(claims, SECRET, algorithm='HS256')}"}
+    async with gateway_here(redis_url, jwt_leeway_s=0) as gateway:
+        async with slow_wire(gateway, session_id, additional_headers=header) as client:
+            await write(lease, session_id, WRITES)  # its socket is full before it is warned
+            await asyncio.sleep(max(0.0, expires_s - time.time()) + 0.2)
+            before = await said_in(gateway_bus, session_id)
+            transport = client.socket.transport
+            async with asyncio.timeout(15):
+                while not transport.is_closing():
+                    text = Frame(Opcode.TEXT, b'{"type":"text","content":"too late"}').serialize(mask=True)
+                    transport.write(text + Frame(Opcode.PONG, b"here").serialize(mask=True))
+                    await asyncio.sleep(0.05)
+        assert await said_in(gateway_bus, session_id) == before

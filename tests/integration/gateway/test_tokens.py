@@ -104,6 +104,17 @@ async def test_a_new_secret_and_the_one_before_are_taken(redis_url: str, gateway
         assert await answer(gateway, signed("")) == "token_invalid"
 
 
+@pytest.mark.parametrize("dated", [True, False])
+async def test_a_token_that_outlasts_its_revocation_is_not_taken(redis_url: str, *, dated: bool) -> None:
+    def lasting(seconds: float) -> str:
+        claims = {"sub": "alice", "aud": "voicebus", "iss": "voicebus", "exp": time.time() + seconds}
+        return str(jwt.encode(claims | ({"iat": time.time()} if dated else {}), SECRET, "HS256"))
+
+    async with gateway_here(redis_url, revocations_kept_s=600) as gateway:
+        assert await answer(gateway, lasting(590)) == "ok"
+        assert await answer(gateway, lasting(620)) == "token_invalid"
+
+
 async def test_unknown_keys_make_no_storm_of_requests(redis_url: str, issuer: Issuer) -> None:
     fields: Any = {"jwt_jwks": issuer.url, "jwt_algorithms": ("RS256",), "jwt_jwks_pause_s": 60}
     async with gateway_here(redis_url, **fields) as gateway:

@@ -1,5 +1,6 @@
 """Who is calling: JSON Web Tokens. Algorithms, keys, audience and issuer are the configuration's choice."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -52,6 +53,7 @@ class Authenticator:
         self._audience = settings.jwt_audience
         self._issuer = settings.jwt_issuer
         self._leeway_s = settings.jwt_leeway_s
+        self._lasts_most_s = settings.revocations_kept_s
         self._dev_mode = settings.dev_mode
 
     async def caller(self, token: str | None) -> Caller:
@@ -67,11 +69,14 @@ class Authenticator:
         if len(token) > _TOKEN_MAX:
             raise Refused("token_invalid", f"The token has more than {_TOKEN_MAX} characters.")
         try:
-            return _caller(self._claims(token, *await self._keys_of(token)))
+            caller = _caller(self._claims(token, *await self._keys_of(token)))
         except ExpiredSignatureError as error:
             raise Refused("token_expired") from error
         except (JOSEError, ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError) as error:
             raise Refused("token_invalid") from error
+        if _lasts_s(caller) > self._lasts_most_s:
+            raise Refused("token_invalid", f"The token lasts longer than {self._lasts_most_s} s (REVOCATIONS_KEPT_S).")
+        return caller
 
     async def _keys_of(self, token: str) -> tuple[str, Sequence[str | Mapping[str, Any]]]:
         """The algorithm that the token names, which must be one of ours, and the keys of that algorithm's kind."""
@@ -120,6 +125,14 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
         raise Refused("token_invalid", "The token's sid is not usable.")
     expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
     return Caller(sub, expires_at, _scopes(claims.get("scope")), None if issued is None else int(issued), login)
+
+
+def _lasts_s(caller: Caller) -> float:
+    """How long the token lasts in all; from now on, where it doesn't say since when."""
+    if caller.expires_at is None:
+        return 0.0
+    began_s = time.time() if caller.issued_s is None else caller.issued_s
+    return caller.expires_at.timestamp() - began_s
 
 
 def _scopes(claim: object) -> frozenset[Scope]:

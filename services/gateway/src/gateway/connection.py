@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -13,12 +14,12 @@ from fastapi import WebSocket, WebSocketDisconnect
 
 from gateway import metrics
 from gateway.admission import Admission
-from gateway.auth import Authenticator, Caller
+from gateway.auth import Caller
 from gateway.commands import CommandHandler
 from gateway.dialects.native import AudioForm, frame
 from gateway.drain import Drain
 from gateway.follower import Batch, Follower
-from gateway.frames import text_frame, write_frames
+from gateway.frames import closed_by_protocol, text_frame, write_frames
 from gateway.limits import Limits, Near
 from gateway.microphone import Microphone
 from gateway.revocations import Revocations
@@ -37,6 +38,7 @@ from voicebus.contract.sessions import Session
 
 _log = structlog.get_logger(__name__)
 _WARN_BEFORE_EXPIRY_S = 60
+_TOLD_WITHIN_S = 0.5
 E = TypeVar("E", bound=BaseException)
 
 
@@ -61,7 +63,7 @@ class Connection:
         caller: Caller,
         *,
         settings: GatewaySettings,
-        authenticator: Authenticator,
+        admit: Callable[[str], Awaitable[Caller]],
         revocations: Revocations,
         limits: Limits,
         admission: Admission,
@@ -80,7 +82,7 @@ class Connection:
         self._caller = caller
         self._caller_changed = asyncio.Event()
         self._settings = settings
-        self._authenticator = authenticator
+        self._admit = admit
         self._revocations = revocations
         self._limits = limits
         self._admission = admission
@@ -106,7 +108,7 @@ class Connection:
         except* Closed as group:
             await self._close(_first(group))
         except* WebSocketDisconnect:
-            metrics.closed.labels("client").inc()
+            metrics.closed.labels(closed_by_protocol(self._socket) or "client").inc()
         except* VoicebusError as group:
             error = _first(group)
             _log.warning("connection_failed", code=error.code, reason=error.message)
@@ -198,11 +200,13 @@ class Connection:
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code", 1005))
             metrics.received.inc()
+            self._left_s(self._caller)
             if (data := message.get("bytes")) is not None:
                 self._stopwatch.heard(len(data))
                 await self._microphone.feed(data)
             else:
                 await self._hear(message["text"])
+            await asyncio.sleep(0)  # what needed no waiting must not keep the others from their turn
 
     async def _hear(self, raw: str) -> None:
         ref = None
@@ -270,8 +274,7 @@ class Connection:
         await self._send(events.Error(session_id=self._session_id, agent_type=self._agent, data=data))
 
     async def _renew_token(self, command: Auth) -> int:
-        caller = await self._authenticator.caller(command.token)
-        self._revocations.admit(caller)
+        caller = await self._admit(command.token)
         if caller.sub != self._caller.sub:
             raise Refused("token_invalid", "The token belongs to someone else.")
         for scope in self._caller.scopes:
@@ -290,7 +293,9 @@ class Connection:
             if caller.expires_at and left_s <= _WARN_BEFORE_EXPIRY_S and warned_of is not caller:
                 warned_of = caller
                 data = payloads.TokenExpiringData(expires_at=caller.expires_at)
-                await self._send(events.TokenExpiring(session_id=self._session_id, data=data))
+                with suppress(TimeoutError):  # who doesn't read is not told, and closed in time all the same
+                    async with asyncio.timeout(_TOLD_WITHIN_S):
+                        await self._send(events.TokenExpiring(session_id=self._session_id, data=data))
             ahead_s = -self._settings.jwt_leeway_s if warned_of is caller else _WARN_BEFORE_EXPIRY_S
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(left_s - ahead_s, 0.001) if caller.expires_at else None):

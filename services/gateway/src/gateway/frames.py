@@ -4,8 +4,11 @@ uvicorn's protocol does the handshake, reads and closes; the application writes 
 ASGI extension `voicebus.frames`. A server's frames are not masked, so the same bytes can go to any number of clients.
 """
 
+import asyncio
 import struct
+from asyncio import BaseTransport
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -15,10 +18,14 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
+from voicebus.contract.close import Close
+
 EXTENSION: Final = "voicebus.frames"
 _TOGETHER: Final = 64  # frames that are written at once; behind them the client's socket is waited for
 _READ_AHEAD: Final = 16  # messages of a client that may wait; then its socket is not read
+_AT_ONCE: Final = 32_768  # bytes that are read; what they hold is parsed at once, before reading can be paused
 _UNANSWERED_MOST: Final = 2  # pings
+_LAST_WORDS_S: Final = 5.0  # for a client to make room for the close frame
 _SHORT: Final = struct.Struct(">BB")
 _MEDIUM: Final = struct.Struct(">BBH")
 _LONG: Final = struct.Struct(">BBQ")
@@ -50,6 +57,11 @@ class FramesProtocol(WebSocketsSansIOProtocol):
 
     _unanswered = 0  # pings in a row
 
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Reads little at a time: any number of messages may be in it."""
+        super().connection_made(transport)
+        transport.max_size = _AT_ONCE  # type: ignore[attr-defined]  # of asyncio's own transports
+
     async def write_frames(self, frames: Sequence[bytes]) -> None:
         """Writes the frames in order; waits while the client doesn't read.
 
@@ -58,7 +70,7 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         """
         for at in range(0, len(frames), _TOGETHER):
             await self.writable.wait()
-            if self.disconnected or self.conn.state is not State.OPEN:
+            if self.disconnected or self.transport.is_closing() or self.conn.state is not State.OPEN:
                 raise WebSocketDisconnect(1006)
             self.transport.write(b"".join(frames[at : at + _TOGETHER]))
 
@@ -90,9 +102,11 @@ class FramesProtocol(WebSocketsSansIOProtocol):
             self.conn.data_to_send()
 
     def handle_pong(self, event: Frame) -> None:
-        """The client lives."""
-        self._unanswered = 0
+        """The client lives, if it answers the ping that it was sent last."""
+        asked = self.pending_ping_payload
         super().handle_pong(event)
+        if asked is not None and self.pending_ping_payload is None:
+            self._unanswered = 0
 
     def keepalive_timeout(self) -> None:
         """Asks once more, then closes; what the client has not read by then is dropped with it."""
@@ -100,14 +114,20 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         if self._unanswered < _UNANSWERED_MOST:
             self.send_keepalive_ping()
             return
+        self._note_closed(Close.INTERNAL)
         super().keepalive_timeout()
         self.transport.abort()
+
+    def _note_closed(self, code: int) -> None:
+        if hasattr(self, "scope"):
+            self.scope["extensions"][EXTENSION]["closed"] = code
 
     def handle_parser_exception(self) -> None:
         """Says why, and reads on for a moment: a socket that is closed on unread bytes takes its last words along."""
         if self.close_sent or self.conn.close_sent is None:
             return
         close = self.conn.close_sent
+        self._note_closed(close.code)
         self.queue.put_nowait({"type": "websocket.disconnect", "code": close.code, "reason": close.reason})
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
@@ -118,6 +138,13 @@ class FramesProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: ASGISendEvent) -> None:
         """Sends a message of the application; a client that does not read the close frame is dropped."""
+        if message["type"] == "websocket.close" and not self.writable.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS_S):
+                    await self.writable.wait()
+            if not self.writable.is_set():
+                self.transport.abort()
+                return
         await super().send(message)
         if message["type"] == "websocket.close" and self.close_timer is not None:
             self.close_timer.cancel()
@@ -127,3 +154,9 @@ class FramesProtocol(WebSocketsSansIOProtocol):
 async def write_frames(socket: WebSocket, frames: Sequence[bytes]) -> None:
     """Writes frames to an accepted socket that `FramesProtocol` serves. Raises as it does."""
     await socket.scope["extensions"][EXTENSION]["write"](frames)
+
+
+def closed_by_protocol(socket: WebSocket) -> int | None:
+    """The code with which the protocol itself has closed: for a bad frame, or for want of pongs."""
+    code: int | None = socket.scope["extensions"][EXTENSION].get("closed")
+    return code

@@ -122,6 +122,8 @@ def _stage(stage: Stage, backlog: Backlog, living: Sequence[LivingWorker]) -> St
         reason = f"no {stage} worker is ready"
     elif len(serving) < len(workers):
         reason = f"{len(workers) - len(serving)} of {len(workers)} workers not ready"
+    elif down := sorted({name for worker in workers for name, told in worker.details.items() if told == "down"}):
+        reason = f"{', '.join(down)} down"
     return StageHealth(
         state="degraded" if reason else "healthy",
         reason=reason,

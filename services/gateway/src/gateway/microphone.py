@@ -48,13 +48,13 @@ class Microphone:
             Refused: with the code that the client gets.
         """
         await self._flush()
-        meter = Meter(self._pay, command.stream, command.spec, command.offset)
-        await meter.pay_for(command.offset)
         opened = await self._inbox.audio_start(
             self._session_id, self._connection, command.stream, command.spec, command.offset, command.id
         )
         self._complained = False
         if not opened.done:
+            meter = Meter(self._pay, f"{command.stream}#{opened.number}", command.spec, command.offset)
+            await meter.pay_for(command.offset)
             self._stream, self._offset, self._lost, self._meter = command.stream, command.offset, None, meter
             await self._acknowledge(command.stream, opened.expected)
         return opened

@@ -1,6 +1,7 @@
 """Which tokens are void: known in each gateway, so that checking one asks nobody, and told to open connections."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -19,8 +20,9 @@ _FORGET_EVERY_S = 3_600.0
 class Revocations:
     """Listens while `run` is running; `ready` is set once all that were revoked before are known."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, *, kept_s: int) -> None:
         self._bus = bus
+        self._kept_s = kept_s  # longer than any token lasts
         self._void_until: dict[str, int] = {}  # by `user|<sub>` and `login|<sid>`: tokens issued until then, in seconds
         self._watchers: set[Callable[[], None]] = set()
         self._missed = asyncio.Event()
@@ -60,7 +62,8 @@ class Revocations:
             Refused: `token_revoked`.
         """
         issued_s = -1 if caller.issued_s is None else caller.issued_s
-        for name in (f"user|{caller.sub}", f"login|{caller.login}"):
+        names = (f"user|{caller.sub}", *([] if caller.login is None else [f"login|{caller.login}"]))
+        for name in names:
             if issued_s <= self._void_until.get(name, -2):
                 raise Refused("token_revoked")
 
@@ -83,12 +86,20 @@ class Revocations:
         self._missed.set()
 
     async def _read(self) -> None:
-        known = set(self._void_until)
-        all_there_are = await self._bus.revocations.all()
-        for name in known - all_there_are.keys():  # as old as no token is any more
-            del self._void_until[name]
-        self._learn(all_there_are)
+        """What Redis has lost, with the last second before it failed, it gets back."""
+        known = dict(self._void_until)
+        there = await self._bus.revocations.all()
+        oldest_s = time.time() - self._kept_s
+        for name, until_s in known.items():
+            if until_s < oldest_s:
+                self._void_until.pop(name, None)
+        self._learn(there)
         self.ready.set()
+        lost = {
+            name: until_s for name, until_s in known.items() if oldest_s <= until_s and there.get(name, -1) < until_s
+        }
+        if lost:
+            await self._bus.revocations.restore(lost)
 
     def _learn(self, more: dict[str, int]) -> None:
         fresh = {name: until_s for name, until_s in more.items() if self._void_until.get(name, -2) < until_s}

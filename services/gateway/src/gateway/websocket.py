@@ -1,6 +1,7 @@
 """`/ai/ws/{session_id}`: lets a client in, or says by a close code why not."""
 
 from contextlib import suppress
+from functools import partial
 
 import structlog
 from fastapi import APIRouter, WebSocket
@@ -130,7 +131,7 @@ async def _serve(gateway: Gateway, socket: WebSocket, session: Session, caller: 
                 session,
                 caller,
                 settings=gateway.settings,
-                authenticator=gateway.authenticator,
+                admit=partial(gateway.admit, address=address_of(socket)),
                 revocations=gateway.revocations,
                 limits=gateway.limits,
                 admission=gateway.admission,

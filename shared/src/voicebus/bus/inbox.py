@@ -37,6 +37,7 @@ class AudioOpened:
     expected: int  # the offset that is expected next, in bytes
     seq: int
     done: bool = False
+    number: int = 0  # of the stream in its session: a name may be used again
 
 
 class Inbox:
@@ -250,7 +251,9 @@ class Inbox:
         )
         if word == b"gap":
             raise Refused("audio_gap", f"Offset {offset} is ahead: {values[0]} is expected.")
-        return AudioOpened(expected=values[0], seq=values[1], done=word == b"done")
+        if word == b"done":
+            return AudioOpened(expected=values[0], seq=values[1], done=True)
+        return AudioOpened(expected=values[0], seq=values[1], number=values[2])
 
     async def audio(self, session_id: str, connection: str, stream: str, offset: int, data: bytes) -> int:
         """Appends bytes of the open stream; returns the offset below which all is safe.

@@ -1,5 +1,6 @@
 """Tokens that are void before they expire: all that a user, or one login, had been issued up to some moment."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from voicebus.bus.calls import Calls
@@ -24,6 +25,11 @@ class Revocations:
         field, channel = f"{kind}|{name}", self._keys.revocations
         reply = await self._calls.script("revoke", (self._keys.revoked,), self._publish, "", field, keep_s, channel)
         return int(reply[1])
+
+    async def restore(self, known: Mapping[str, int]) -> None:
+        """What `all` once told, so that it tells it again."""
+        flat = [each for name, at_s in known.items() for each in (at_s, name)]
+        await self._calls.command("ZADD", self._keys.revoked, "GT", *flat)
 
     async def all(self) -> dict[str, int]:
         """`user|<sub>` and `login|<sid>`, and of what time tokens are void."""

@@ -23,6 +23,7 @@ from voicebus.contract.sessions import NewSession, Session
 
 _LETTERS_AT_ONCE = 500
 _LISTED = 1_000  # sessions that a list holds, the newest
+_LIST_FULL_MS = 3_600_000  # after which to come again: those that have ended leave it within a day
 
 
 class Place(NamedTuple):
@@ -139,7 +140,7 @@ class Sessions:
         """
         names = [name.decode() for name in await self._calls.command("ZRANGE", self._keys.user_sessions(sub), 0, -1)]
         if len(names) >= _LISTED:
-            raise Refused("too_many_sessions")
+            raise Refused("too_many_sessions", retry_after_ms=_LIST_FULL_MS)
         states = await asyncio.gather(
             *(self._calls.start("HGET", self._keys.of(name).session, "status") for name in names)
         )

@@ -57,14 +57,14 @@ class Subscriptions:
     @asynccontextmanager
     async def listening(self, channel: str, listener: Listener) -> AsyncIterator[None]:
         """Everything published on the channel while inside reaches the listener, or it is told of the loss."""
-        await self.add({channel: listener})
         try:
+            await self.add({channel: listener})
             yield
         finally:
             await self.remove(channel, listener)
 
     async def add(self, listeners: dict[str, Listener], *, wait_s: float = 10.0) -> None:
-        """Subscribes and waits until Redis has confirmed it.
+        """Subscribes and waits until Redis has confirmed it. Also after a failure it listens until it is removed.
 
         Raises:
             BusUnavailable: it was not confirmed in time.
@@ -82,12 +82,8 @@ class Subscriptions:
                 for name in listeners:
                     if (confirmed := self._confirmed.get(name.encode())) is not None:
                         await confirmed.wait()
-        except BaseException as error:
-            for name, listener in listeners.items():
-                await self.remove(name, listener)
-            if isinstance(error, TimeoutError):
-                raise BusUnavailable("Redis does not confirm the subscription.") from error
-            raise
+        except TimeoutError as error:
+            raise BusUnavailable("Redis does not confirm the subscription.") from error
 
     async def remove(self, channel_name: str, listener: Listener) -> None:
         """Takes the listener off; the last one of a channel unsubscribes."""

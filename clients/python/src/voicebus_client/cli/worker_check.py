@@ -50,6 +50,8 @@ def _worker(worker: Mapping[str, Any], gateway_version: str) -> Finding:
     if worker.get("state") != "ready":
         reason = worker.get("reason")
         return warning("", f"{text}: {worker.get('state')}" + (f", {reason}" if reason else ""), "Look at its log.")
+    if down := [name.removeprefix("mcp:") for name, value in told if value == "down"]:
+        return warning("", text, f"Start the tool server {', '.join(down)}, or take it out of the mcpServers file.")
     if worker.get("version") != gateway_version:
         return warning("", text, f"The gateway is {gateway_version}: deploy the same version of both.")
     return good("", text)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Body, Header, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.follower import Follower, following
 from gateway.rest.answers import OF_A_BODY, OF_A_SESSION, answer, problems
@@ -19,10 +19,12 @@ router = APIRouter()
 
 
 class NewMessage(BaseModel):
-    """A text for the assistant."""
+    """A text for the assistant; white space alone is none."""
+
+    model_config = ConfigDict(regex_engine="python-re")  # whose white space those know who read the document
 
     id: MessageId | None = None
-    content: str = Field(min_length=1, max_length=65_536)
+    content: str = Field(min_length=1, max_length=65_536, pattern=r"\S")
 
 
 _MESSAGE: Final = {"id": "m1", "content": "What time is it in Tokyo?"}
