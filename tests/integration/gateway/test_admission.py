@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from support.wire import Wire, wire
 
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.emission import Emission
+from voicebus.bus.presence import WorkerState
 from voicebus.bus.settings import BusSettings
 
 BUDGETS: dict[str, Any] = {"budget_agent_s": 0.5, "budget_stt_s": 0.5, "budget_tts_s": 0.5}
@@ -75,3 +77,25 @@ async def test_text_is_refused_while_the_agents_mail_is_late(busy: RunningGatewa
                     await lease.emit(Emission().cursor(delivery.id))
                 await lease.release()
         await until_it_is(client, "ok", type="text", content="hello again")
+
+
+async def test_what_a_worker_has_taken_and_not_begun_counts_as_waiting(busy: RunningGateway, late_bus: Bus) -> None:
+    session_id = await open_session(late_bus)
+    full = WorkerState(
+        name="tts-1",
+        stage="tts",
+        version="1",
+        status="ready",
+        capacity=200,
+        held=150,
+        waited_s=3.0,
+        started_at=datetime.now(UTC),
+    )
+    async with wire(busy, session_id) as client:
+        await client.until("welcome")
+        assert await says(client, type="text", content="speak to me") == "ok"
+        assert await late_bus.stages("agent", "w").lease(session_id)
+        await late_bus.presence.announce(full)
+        await until_it_is(client, "overloaded", type="text", content="speak to me")
+        await late_bus.presence.announce(full.model_copy(update={"waited_s": 0.0}))
+        await until_it_is(client, "ok", type="text", content="speak to me")

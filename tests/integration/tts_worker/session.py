@@ -135,6 +135,7 @@ class Halting:
 
     codec: Literal["pcm16"] = "pcm16"
     name: Final = "halting"
+    waited_s: Final = 0.0
 
     def __init__(self, engine: TtsEngine, *, at: int) -> None:
         self._engine = engine

@@ -1,7 +1,8 @@
 """Watches what waits for workers, who they are, and how Redis is; for admission, `/ai/health` and the metrics."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -49,8 +50,9 @@ class BacklogWatch:
             redis_servers.forget()
 
     async def _look(self, *, with_info: bool) -> None:
-        self.stages = await self._bus.backlog()
+        stages = await self._bus.backlog()
         self.workers = await self._bus.presence.workers()
+        self.stages = {stage: _with_what_waits_inside(stage, stages[stage], self.workers) for stage in STAGES}
         for stage, backlog in self.stages.items():
             metrics.backlog_sessions.labels(stage).set(backlog.waiting)
             metrics.backlog_oldest.labels(stage).set(backlog.oldest_s)
@@ -67,6 +69,12 @@ class BacklogWatch:
         for gauge in _LOOKED_AT:
             gauge.clear()
         redis_servers.lose()
+
+
+def _with_what_waits_inside(stage: Stage, backlog: Backlog, workers: Sequence[LivingWorker]) -> Backlog:
+    """What a worker has taken and not begun is as late as what no worker has taken."""
+    waited_s = max((worker.state.waited_s for worker in workers if worker.state.stage == stage), default=0.0)
+    return replace(backlog, oldest_s=max(backlog.oldest_s, waited_s))
 
 
 _GAUGES = {

@@ -38,6 +38,7 @@ async def work(settings: SttSettings) -> None:
                 "decoders": str(settings.stt_decoders),
                 "load": f"{engine.load:.2f}",
             },
+            waited_s=lambda: engine.waited_s,
         )
 
 

@@ -24,7 +24,15 @@ async def work(settings: TtsSettings) -> None:
         _log.info("engine_ready", engine=engine.name, sample_rate=engine.sample_rate)
         serve = mail_by_mail("tts", Speaker(engine, attempts=settings.attempts_max).handle)
         details = {"engine": engine.name, "sample_rate": str(engine.sample_rate)}
-        await run_worker(bus, "tts", serve, settings=settings, capacity=settings.tts_sessions, details=lambda: details)
+        await run_worker(
+            bus,
+            "tts",
+            serve,
+            settings=settings,
+            capacity=settings.tts_sessions,
+            details=lambda: details,
+            waited_s=lambda: engine.waited_s,
+        )
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ class WorkerState(BaseModel):
     status: WorkerStatus
     capacity: int  # sessions
     held: int  # sessions
+    waited_s: float = 0.0  # how long the oldest of their work has waited to be begun
     started_at: datetime
     details: Mapping[str, str] = Field(default_factory=dict)  # engine, model, tool servers
     failures: Mapping[str, str] = Field(default_factory=dict)  # by check, with the reason

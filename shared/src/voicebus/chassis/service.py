@@ -63,10 +63,12 @@ async def run_worker(
     capacity: int,
     checks: Mapping[str, Check] | None = None,
     details: Callable[[], Mapping[str, str]] = dict,
+    waited_s: Callable[[], float] = float,
 ) -> None:
     """Works until SIGTERM or SIGINT, then drains. Answers /livez, /readyz and /metrics meanwhile.
 
     It also tells the gateways that it lives; `details` is what it says beside: its engine, model, tool servers.
+    `waited_s` is how long the oldest of what it has taken has waited to be begun.
     """
     worker = Worker(bus, stage, worker_name(stage), serve, capacity=capacity)
     metrics.bus_deaf.set_function(lambda: bus.subscriptions.deaf)
@@ -92,7 +94,7 @@ async def run_worker(
     ) as port:
         _log.info("health_served", stage=stage, port=port)
         async with asyncio.TaskGroup() as tasks:
-            announcing = tasks.create_task(_announce(bus, stage, worker, all_checks, details))
+            announcing = tasks.create_task(_announce(bus, stage, worker, all_checks, details, waited_s))
             await worker.run(drain_s=settings.drain_s)
             announcing.cancel()
         with suppress(VoicebusError, TimeoutError):
@@ -101,7 +103,12 @@ async def run_worker(
 
 
 async def _announce(
-    bus: Bus, stage: Stage, worker: Worker, checks: Mapping[str, Check], details: Callable[[], Mapping[str, str]]
+    bus: Bus,
+    stage: Stage,
+    worker: Worker,
+    checks: Mapping[str, Check],
+    details: Callable[[], Mapping[str, str]],
+    waited_s: Callable[[], float],
 ) -> None:
     """Tells every few seconds that the worker lives and how it is, until cancelled."""
     started_at = datetime.now(UTC)
@@ -115,6 +122,7 @@ async def _announce(
             status=status,
             capacity=worker.capacity,
             held=worker.held,
+            waited_s=waited_s(),
             started_at=started_at,
             details=bounded(details()),
             failures=bounded({name: reason for name, reason in parts.items() if reason != "ok"}),

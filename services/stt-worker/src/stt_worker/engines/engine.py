@@ -68,6 +68,10 @@ class SttEngine(Protocol):
     def load(self) -> float:
         """Utterances that are decoded or wait for it, per utterance that can be decoded in real time."""
 
+    @property
+    def waited_s(self) -> float:
+        """How long the first utterance that waits to be decoded has waited, in seconds; 0 if none does."""
+
     async def __aenter__(self) -> Self:
         """Make the engine ready. Raises `EngineError`."""
 

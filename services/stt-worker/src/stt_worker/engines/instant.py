@@ -11,6 +11,7 @@ class InstantEngine:
 
     name: Final = "instant"
     load: Final = 0.0
+    waited_s: Final = 0.0
 
     def __init__(self, text: str) -> None:
         self._text = text

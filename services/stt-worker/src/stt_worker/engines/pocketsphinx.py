@@ -1,6 +1,5 @@
 """Recognises with pocketsphinx, each utterance in a forked process; `voicebus.chassis.forkserver` says why."""
 
-import asyncio
 import json
 from types import TracebackType
 from typing import Any, Final, Self
@@ -8,6 +7,7 @@ from typing import Any, Final, Self
 from stt_worker.engines.engine import EngineError, RecognitionError, Transcript, Word
 from stt_worker.engines.wire import AUDIO, FINISH, SETTLE
 from voicebus.chassis.forks import Fork, ForkServer, raised_as
+from voicebus.chassis.room import Room
 
 START_TIMEOUT_S = 20.0
 PATIENCE_S = 15.0  # for one answer
@@ -20,7 +20,7 @@ class PocketsphinxEngine:
 
     def __init__(self, *, decoders: int) -> None:
         self._decoders = decoders
-        self._free = asyncio.Semaphore(decoders)
+        self._room = Room(decoders)
         self._wanted = 0
         self._server = ForkServer(
             "stt_worker.engines.forkserver", start_timeout_s=START_TIMEOUT_S, patience_s=PATIENCE_S
@@ -30,6 +30,11 @@ class PocketsphinxEngine:
     def load(self) -> float:
         """Utterances that are decoded or wait for it, per decoder."""
         return self._wanted / self._decoders
+
+    @property
+    def waited_s(self) -> float:
+        """How long the first utterance that waits has waited."""
+        return self._room.waited_s
 
     async def __aenter__(self) -> Self:
         with raised_as(EngineError, RecognitionError):
@@ -45,12 +50,12 @@ class PocketsphinxEngine:
         """A fork for the next utterance, once a decoder is free."""
         self._wanted += 1
         try:
-            await self._free.acquire()
+            await self._room.enter()
             try:
                 with raised_as(EngineError, RecognitionError):
                     fork = await self._server.fork()
             except BaseException:
-                self._free.release()
+                self._room.leave()
                 raise
         except BaseException:
             self._wanted -= 1
@@ -60,7 +65,7 @@ class PocketsphinxEngine:
     def give_back(self) -> None:
         """An utterance has ended, and its process too."""
         self._wanted -= 1
-        self._free.release()
+        self._room.leave()
 
 
 class ForkedDecoding:

@@ -43,6 +43,10 @@ class TtsEngine(Protocol):
     def sample_rate(self) -> int:
         """Samples per second; known once the engine was entered."""
 
+    @property
+    def waited_s(self) -> float:
+        """How long the first text that waits to be spoken has waited, in seconds; 0 if none does."""
+
     async def __aenter__(self) -> Self:
         """Make the engine ready. Raises `EngineError`."""
 

@@ -1,6 +1,5 @@
 """Speaks through forks of a pristine process; `tts_worker.engines.forkserver` says why."""
 
-import asyncio
 import dataclasses
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -13,6 +12,7 @@ from tts_worker.engines.forkserver import END, SAMPLE_RATE, TEXT
 from tts_worker.speakable import has_words, one_line
 from voicebus.chassis.forks import Fork, ForkServer, raised_as
 from voicebus.chassis.forkserver import FAILED
+from voicebus.chassis.room import Room
 
 START_TIMEOUT_S = 10.0
 PATIENCE_S = 20.0  # so long a fork may take for its next audio
@@ -26,7 +26,7 @@ class ForkedEngine:
     def __init__(self, name: str, voice: Voice | None = None, *, chunk_ms: int = 60, max_syntheses: int = 4) -> None:
         self.name = name
         self._chunk_ms = chunk_ms
-        self._slots = asyncio.Semaphore(max_syntheses)
+        self._room = Room(max_syntheses)
         self._server = ForkServer(
             "tts_worker.engines.forkserver",
             name,
@@ -34,6 +34,11 @@ class ForkedEngine:
             start_timeout_s=START_TIMEOUT_S,
             patience_s=PATIENCE_S,
         )
+
+    @property
+    def waited_s(self) -> float:
+        """How long the first text that waits has waited."""
+        return self._room.waited_s
 
     @property
     def sample_rate(self) -> int:
@@ -57,7 +62,7 @@ class ForkedEngine:
             return
         chunk_bytes = self.sample_rate * self._chunk_ms // 1000 * SAMPLE_BYTES
         chunks = Chunks(chunk_bytes, skip_bytes=skip_samples * SAMPLE_BYTES)
-        async with self._slots, self._fork() as fork:
+        async with self._room, self._fork() as fork:
             fork.send(TEXT, text.encode())
             async for audio in _audio_of(fork):
                 for chunk in chunks.push(audio):

@@ -21,6 +21,7 @@ class InstantEngine:
     name: Final = "instant"
     codec: Literal["pcm16"] = "pcm16"
     sample_rate: Final = SAMPLE_RATE
+    waited_s: Final = 0.0
 
     def __init__(self, *, chunk_ms: int = 60) -> None:
         self._chunk_bytes = SAMPLE_RATE * chunk_ms // 1000 * SAMPLE_BYTES
