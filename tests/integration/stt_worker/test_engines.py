@@ -37,40 +37,47 @@ async def recognise(engine: SttEngine, audio: bytes, *, settle_after: int = -1) 
         await decoding.close()
 
 
-async def test_the_question_is_understood_word_for_word(engine: SttEngine) -> None:
-    texts, transcript = await recognise(engine, speech())
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def question(engine: SttEngine) -> tuple[list[str], Transcript]:
+    """What the engine makes of the question, alone."""
+    return await recognise(engine, speech())
+
+
+async def test_the_question_is_understood_word_for_word(question: tuple[list[str], Transcript]) -> None:
+    texts, transcript = question
     assert transcript.text == QUESTION
     assert texts[-1]
 
 
-async def test_confidence_and_words_lie_where_they_can(engine: SttEngine) -> None:
-    audio = speech()
-    _, transcript = await recognise(engine, audio)
+async def test_confidence_and_words_lie_where_they_can(question: tuple[list[str], Transcript]) -> None:
+    _, transcript = question
     assert 0 < transcript.confidence <= 1
     assert transcript.words == () or " ".join(word.text for word in transcript.words) == transcript.text
     end = 0
     for word in transcript.words:
-        assert end <= word.start_ms < word.end_ms <= len(audio) / 32
+        assert end <= word.start_ms < word.end_ms <= len(speech()) / 32
         assert 0 <= word.confidence <= 1
         end = word.end_ms
 
 
-async def test_the_same_audio_gives_the_same_texts_whatever_was_decoded_before(engine: SttEngine) -> None:
-    expected = await recognise(engine, speech())
+async def test_the_same_audio_gives_the_same_texts_whatever_was_decoded_before(
+    engine: SttEngine, question: tuple[list[str], Transcript]
+) -> None:
     await recognise(engine, speech("two-requests"))
     await recognise(engine, speech("noise"))
-    assert await recognise(engine, speech()) == expected
+    assert await recognise(engine, speech()) == question
 
 
-async def test_an_utterance_that_goes_on_after_a_pause_is_heard_to_its_end(engine: SttEngine) -> None:
-    expected = await recognise(engine, speech())
-    for settle_after in (3, len(expected[0]) - 1):
-        assert await recognise(engine, speech(), settle_after=settle_after) == expected
+async def test_an_utterance_that_goes_on_after_a_pause_is_heard_to_its_end(
+    engine: SttEngine, question: tuple[list[str], Transcript]
+) -> None:
+    for settle_after in (3, len(question[0]) - 1):
+        assert await recognise(engine, speech(), settle_after=settle_after) == question
 
 
-async def test_utterances_side_by_side_do_not_mix(engine: SttEngine) -> None:
+async def test_utterances_side_by_side_do_not_mix(engine: SttEngine, question: tuple[list[str], Transcript]) -> None:
     other = speech("two-requests")
-    alone = (await recognise(engine, speech()), await recognise(engine, other))
+    alone = (question, await recognise(engine, other))
     assert tuple(await asyncio.gather(recognise(engine, speech()), recognise(engine, other))) == alone
 
 
