@@ -29,9 +29,9 @@ def token(sub: str = "ada", *, lasts_s: float = 600) -> str:
 
 
 @contextmanager
-def running_gateway(settings: BusSettings) -> Iterator[RunningGateway]:
+def running_gateway(settings: BusSettings, **more: str) -> Iterator[RunningGateway]:
     """A gateway that serves the data of these settings."""
-    environment = {"PARTITIONS": str(settings.partitions), "JWT_SECRET": SECRET, "LOG_LEVEL": "error"}
+    environment = {"PARTITIONS": str(settings.partitions), "JWT_SECRET": SECRET, "LOG_LEVEL": "error", **more}
     with gateway_process(settings.redis_url, settings.prefix, **environment) as running:
         yield running
 

@@ -9,10 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from integration.client.real_gateway import answer, hear, token
+from integration.client.real_gateway import answer, hear, running_gateway, token
 from support.processes import RunningGateway
 
 from voicebus.bus.bus import Bus
+from voicebus.bus.settings import BusSettings
 from voicebus_client import Voicebus
 from voicebus_client.wav import read_wav
 
@@ -66,6 +67,20 @@ async def test_a_chat_without_an_answer_fails(voicebus: Voicebus, gateway: Runni
     code, _, beside = await end(await start(gateway, "chat", "--session", session_id, "--patience", "0.2"), "hello\n")
     assert code == 1
     assert "no_answer" in beside
+
+
+async def test_a_chat_sends_a_files_lines_as_fast_as_it_may(settings: BusSettings, bus: Bus) -> None:
+    with running_gateway(settings, MESSAGES_PER_SESSION="2", LIMIT_PERIOD_S="2") as strict:
+        async with Voicebus(strict.url, token()) as client:
+            session_id = (await client.create_session(mode="text")).session_id
+        process = await start(strict, "chat", "--session", session_id)
+        ending = asyncio.create_task(end(process, "one\ntwo\nthree\n"))
+        for word in ("un", "deux", "trois"):
+            await answer(bus, session_id, [word])
+        code, lines, beside = await ending
+    assert code == 0
+    assert [line for line in lines if "limit_near" not in line] == ["un", "deux", "trois"]
+    assert "waits" in beside
 
 
 async def test_a_chat_makes_its_own_session_and_ends_it(gateway: RunningGateway) -> None:

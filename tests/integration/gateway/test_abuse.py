@@ -149,6 +149,26 @@ async def test_a_message_of_100_mb_is_refused_before_it_is_here(
     assert grown < 20
 
 
+async def test_who_never_reads_an_answer_is_cut_off(redis_url: str, gateway_bus: Bus) -> None:
+    session_id, sub = await open_session(gateway_bus), uuid4().hex
+    with gateway_process(redis_url, "gw", STALLED_S="1") as gateway:
+        request = f"GET /openapi.json HTTP/1.1\r\nHost: x\r\nX-A: {sub}\r\n\r\n".encode()
+        async with neighbours_at(gateway, gateway_bus, session_id) as neighbours:
+            raw = socket.socket()
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            raw.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(raw, ("127.0.0.1", gateway.port))
+
+            async def ask() -> None:
+                while True:  # the answers fill all buffers
+                    await loop.sock_sendall(raw, request * 100)
+
+            with raw, pytest.raises(ConnectionError):
+                await asyncio.wait_for(ask(), 20)
+            await neighbours.talk()
+
+
 @pytest.mark.parametrize(
     "begun",
     [

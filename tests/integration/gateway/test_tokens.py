@@ -17,6 +17,7 @@ from support.processes import SECRET, RunningGateway
 from support.sessions import open_session
 from support.wire import wire
 
+from gateway.token import main
 from voicebus.bus.bus import Bus
 
 RSA, EC, NEXT = Key("rsa", "RS256"), Key("ec", "ES256"), Key("next", "RS256")
@@ -243,3 +244,14 @@ async def test_who_may_only_read_hears_and_says_nothing(trusting: RunningGateway
         assert (await other.until("error"))["data"]["code"] == "scope_missing"
         await other.send(type="text", id="o", content="hello")
         assert (await client.until("user"))["data"]["content"] == "hello"
+
+
+@pytest.mark.parametrize("hours", ["721", "0", "-1", "nan", "1e300"])
+def test_no_token_is_made_that_the_gateway_would_not_take(
+    hours: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    monkeypatch.setattr("sys.argv", ["token", "alice", f"--hours={hours}"])
+    with pytest.raises(SystemExit, match="at most 720"):
+        main()
+    assert capsys.readouterr().out == ""

@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 async def serve(settings: GatewaySettings) -> None:
     """Serves until SIGTERM or SIGINT, then drains and returns."""
     app = create_app(settings)
-    listener = listen(settings.api_host, settings.api_port)
+    listener = listen(settings.api_host, settings.api_port, stalled_s=settings.stalled_s)
     config = uvicorn.Config(
         app,
         log_config=None,

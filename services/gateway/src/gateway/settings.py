@@ -50,6 +50,7 @@ class GatewaySettings(ServiceSettings):
     ping_interval_s: float = Field(default=30.0, gt=0)
     queue_max: int = Field(default=1_024, ge=16)  # items that wait for a slow client before it reads from the log
     request_s: float = Field(default=20.0, gt=0)  # a request with its body that takes longer to come is given up
+    stalled_s: float = Field(default=60.0, gt=0)  # who takes nothing of what it is sent for so long is cut off
     wait_s: float = Field(default=30.0, gt=0)  # how long POST …/message?wait=true waits
 
     def secrets(self) -> tuple[str, str]:

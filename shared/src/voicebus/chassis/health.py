@@ -98,14 +98,16 @@ def health_routes(
     return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)]
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening TCP socket; port 0 is any free one.
+def listen(host: str, port: int, *, stalled_s: float = 60.0) -> socket.socket:
+    """A listening TCP socket; port 0 is any free one. Who takes nothing of what it is sent for `stalled_s` is cut off.
 
     The protocol is named, because asyncio switches Nagle's delay off only where it is: 40 ms between small messages.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # of Linux; connections inherit it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stalled_s * 1000))
     listener.bind((host, port))
     listener.listen(2_048)
     return listener

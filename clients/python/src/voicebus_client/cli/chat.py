@@ -30,6 +30,7 @@ class Chat:
         self._turns = Turns()
         self._came = asyncio.Event()  # an event
         self._asked: str | None = None  # the tool call that waits for a word
+        self._shown: object = None  # the response whose tokens came
 
     async def run(self, lines: AsyncIterator[str], patience_s: float) -> None:
         """Until the lines end and everything is answered, or the session ends.
@@ -126,9 +127,11 @@ class Chat:
     def _print(self, event: Event) -> None:
         match event.type:
             case "token":
+                self._shown = event.data.get("response_id")
                 self._terminal.grow(str(event.data.get("token", "")), style_of(event))
             case "response":
-                if not self._terminal.fresh():
+                self._terminal.fresh()
+                if self._shown != event.data.get("response_id"):
                     self._terminal.line(str(event.data.get("content", "")), "green")
             case "tool_approval_request":
                 self._asked = str(event.data.get("tool_call_id"))
