@@ -31,7 +31,7 @@ class Spoken:
     def beginnings(self, heard_ms: int) -> set[str]:
         """What was heard of its text."""
         if self.said:
-            return {self.text}
+            return {self.text} if heard_ms >= 0 else {""}
         all_ms = self.ms if self.whole else max(self.ms, MS_PER_BYTE * len(self.text.encode()))
         share = Fraction(min(max(0, heard_ms), self.ms), all_ms)
         if share == 1:

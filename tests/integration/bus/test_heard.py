@@ -58,6 +58,24 @@ async def test_sentences_that_were_heard_of_an_abandoned_response_are_known(bus:
     assert cut.heard == "Once upon a time. There was a king. He had"
 
 
+async def test_what_stands_behind_the_place_where_a_client_stopped_was_not_heard(bus: Bus) -> None:
+    session_id = await open_session(bus, "tell me a story")
+    agent = await lease_of(bus, "agent", session_id)
+    await agent.next()
+    texts = {"r1": "Once upon a time there was a king.", "r2": "He had a dog."}  # a tool was called between them
+    for segment, (response, text) in enumerate(texts.items()):
+        await agent.emit(sentence(text, segment=segment, response=response))
+    speaker = await lease_of(bus, "tts", session_id)
+    for segment, (response, text) in enumerate(texts.items()):
+        await speaker.emit(speech(session_id, text, segment=segment, response=response))
+    await passed(bus, session_id, 40_000)  # time enough for both
+    await restart(agent, "r2")
+    assert await agent.said(1) == {1: "He had a dog."}
+    await bus.inbox.interrupt(session_id, agent_type="personal", turn=1, played_ms=10_000)
+    (cut,) = await cuts_of(bus, session_id)
+    assert cut.heard == "Once upon a time"
+
+
 async def test_what_was_heard_stands_in_the_order_of_its_speech(bus: Bus) -> None:
     """The answer that was made anew goes another way than the one that was cut."""
     session_id = await open_session(bus, "tell me a story")

@@ -8,6 +8,7 @@ import wave
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from integration.client.real_gateway import answer, hear, running_gateway, token
 from support.processes import RunningGateway
@@ -81,6 +82,19 @@ async def test_a_chat_sends_a_files_lines_as_fast_as_it_may(settings: BusSetting
     assert code == 0
     assert [line for line in lines if "limit_near" not in line] == ["un", "deux", "trois"]
     assert "waits" in beside
+
+
+async def test_a_file_whose_lines_are_never_taken_fails_in_the_end(redis_url: str) -> None:
+    nobody_works = BusSettings(redis_url=redis_url, prefix=f"t{uuid4().hex[:8]}", partitions=4)
+    with running_gateway(nobody_works, BUDGET_AGENT_S="0.1") as busy:
+        async with Voicebus(busy.url, token()) as client:
+            await client.send_message((await client.create_session(mode="text")).session_id, "nobody answers")
+        await asyncio.sleep(1.5)  # by then it is late
+        code, _, beside = await end(await start(busy, "chat", "--patience", "0.5"), "hello\n")
+    assert code == 1
+    first, *_, last = beside.splitlines()
+    assert first.startswith("waits")
+    assert "overloaded" in last
 
 
 async def test_a_chat_makes_its_own_session_and_ends_it(gateway: RunningGateway) -> None:

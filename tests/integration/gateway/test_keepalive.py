@@ -62,6 +62,33 @@ async def test_a_client_is_closed_after_two_unanswered_pings(quick_gateway: Runn
             assert pings.count >= 7
 
 
+async def test_who_answers_late_lives_and_who_answers_what_was_not_asked_does_not(
+    quick_gateway: RunningGateway, gateway_bus: Bus
+) -> None:
+    session_id = await open_session(gateway_bus)
+    async with (
+        wire(quick_gateway, session_id, ping_interval=None) as late,
+        wire(quick_gateway, session_id, ping_interval=None) as odd,
+    ):
+        answers: list[Frame] = []
+        send = late.socket.protocol.send_frame
+
+        def one_ping_late(frame: Frame) -> None:
+            if frame.opcode is Opcode.PONG:
+                answers.append(frame)
+                frame = answers[-2] if len(answers) > 1 else Frame(Opcode.PONG, b"early")
+            send(frame)
+
+        late.socket.protocol.send_frame = one_ping_late  # type: ignore[method-assign]
+        tell = odd.socket.protocol.send_frame
+        odd.socket.protocol.send_frame = lambda frame: tell(  # type: ignore[method-assign]
+            Frame(Opcode.PONG, b"hello") if frame.opcode is Opcode.PONG else frame
+        )
+        assert await odd.close_code() == 1011
+        await until(lambda: len(answers) >= 7 or late.socket.state is not State.OPEN)
+        assert len(answers) >= 7
+
+
 async def connections(gateway: RunningGateway) -> float:
     async with httpx2.AsyncClient(base_url=gateway.url) as http:
         lines = (await http.get("/metrics")).text.splitlines()

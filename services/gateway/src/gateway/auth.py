@@ -74,7 +74,7 @@ class Authenticator:
             raise Refused("token_expired") from error
         except (JOSEError, ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError) as error:
             raise Refused("token_invalid") from error
-        if _lasts_s(caller) > self._lasts_most_s:
+        if _lasts_s(caller) + self._leeway_s > self._lasts_most_s:
             raise Refused("token_invalid", f"The token lasts longer than {self._lasts_most_s} s (REVOCATIONS_KEPT_S).")
         return caller
 

@@ -20,6 +20,7 @@ from voicebus.contract.keys import STAGES, Stage
 
 _log = structlog.get_logger(__name__)
 LOOK_EVERY_S = 1.0
+SILENT_S = 8.0  # two announcements of a worker are missing
 _LOOK_S = 3.0  # how long one look may take
 _INFO_EVERY = 5  # looks
 _LOOKED_AT = (metrics.backlog_sessions, metrics.backlog_oldest, metrics.dead_letters, metrics.workers)
@@ -72,8 +73,9 @@ class BacklogWatch:
 
 
 def _with_what_waits_inside(stage: Stage, backlog: Backlog, workers: Sequence[LivingWorker]) -> Backlog:
-    """What a worker has taken and not begun is as late as what no worker has taken."""
-    waited_s = max((worker.state.waited_s for worker in workers if worker.state.stage == stage), default=0.0)
+    """What workers have taken and not begun is late, too, if each is full: new work finds the one that isn't."""
+    serving = [each for each in workers if each.state.stage == stage and each.state.status == "ready"]
+    waited_s = min((worker.state.waited_s for worker in serving if worker.age_s < SILENT_S), default=0.0)
     return replace(backlog, oldest_s=max(backlog.oldest_s, waited_s))
 
 

@@ -291,11 +291,11 @@ class Connection:
             caller = self._caller
             left_s = self._left_s(caller)
             if caller.expires_at and left_s <= _WARN_BEFORE_EXPIRY_S and warned_of is not caller:
-                warned_of = caller
                 data = payloads.TokenExpiringData(expires_at=caller.expires_at)
-                with suppress(TimeoutError):  # who doesn't read is not told, and closed in time all the same
+                with suppress(TimeoutError):  # who doesn't read now is told later, and closed in time all the same
                     async with asyncio.timeout(_TOLD_WITHIN_S):
                         await self._send(events.TokenExpiring(session_id=self._session_id, data=data))
+                        warned_of = caller
             ahead_s = -self._settings.jwt_leeway_s if warned_of is caller else _WARN_BEFORE_EXPIRY_S
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(left_s - ahead_s, 0.001) if caller.expires_at else None):

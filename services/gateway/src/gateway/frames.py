@@ -56,6 +56,7 @@ class FramesProtocol(WebSocketsSansIOProtocol):
     """
 
     _unanswered = 0  # pings in a row
+    _asked_before: bytes | None = None  # the ping before the last one
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Reads little at a time: any number of messages may be in it."""
@@ -102,16 +103,16 @@ class FramesProtocol(WebSocketsSansIOProtocol):
             self.conn.data_to_send()
 
     def handle_pong(self, event: Frame) -> None:
-        """The client lives, if it answers the ping that it was sent last."""
-        asked = self.pending_ping_payload
-        super().handle_pong(event)
-        if asked is not None and self.pending_ping_payload is None:
+        """The client lives, if it answers one of the last two pings; what nobody asked for says nothing."""
+        if bytes(event.data) in (self.pending_ping_payload, self._asked_before):
             self._unanswered = 0
+        super().handle_pong(event)
 
     def keepalive_timeout(self) -> None:
         """Asks once more, then closes; what the client has not read by then is dropped with it."""
         self._unanswered += 1
         if self._unanswered < _UNANSWERED_MOST:
+            self._asked_before = self.pending_ping_payload
             self.send_keepalive_ping()
             return
         self._note_closed(Close.INTERNAL)

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 from fastapi import FastAPI, Response
 from pydantic import AwareDatetime, BaseModel, Field
 
-from gateway.backlog import BacklogWatch
+from gateway.backlog import SILENT_S, BacklogWatch
 from gateway.drain import Drain
 from gateway.rest.answers import answer
 from voicebus.bus.backlog import Backlog
@@ -18,7 +18,6 @@ from voicebus.contract.errors import VoicebusError
 from voicebus.contract.keys import STAGES, Stage
 
 _SHOWN = 100  # workers of a stage
-_SILENT_S = 8.0  # two announcements of a worker are missing
 
 State = Literal["healthy", "degraded", "unhealthy"]
 
@@ -46,7 +45,9 @@ class StageHealth(BaseModel):
     held: int = Field(description="sessions")
     capacity: int = Field(description="sessions")
     waiting: int = Field(description="sessions that wait for a worker")
-    oldest_waiting_s: float = Field(description="how long the oldest of their mail has waited")
+    oldest_waiting_s: float = Field(
+        description="how long the oldest of their mail has waited, or what all workers have taken and not begun"
+    )
     dead_letters: int
     listed: list[WorkerHealth]
 
@@ -139,7 +140,7 @@ def _stage(stage: Stage, backlog: Backlog, living: Sequence[LivingWorker]) -> St
 
 def _worker(living: LivingWorker) -> WorkerHealth:
     said = living.state
-    silent = living.age_s > _SILENT_S
+    silent = living.age_s > SILENT_S
     reasons = [f"{check}: {reason}" for check, reason in said.failures.items()]
     return WorkerHealth(
         name=said.name,

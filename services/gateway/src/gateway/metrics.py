@@ -44,7 +44,10 @@ turn_seconds = Histogram(
 
 backlog_sessions = Gauge("voicebus_backlog_sessions", "Sessions that wait for a worker", ["stage"], registry=REGISTRY)
 backlog_oldest = Gauge(
-    "voicebus_backlog_oldest_seconds", "How long the oldest of their mail has waited", ["stage"], registry=REGISTRY
+    "voicebus_backlog_oldest_seconds",
+    "How long the oldest of their mail has waited, or what full workers have taken",
+    ["stage"],
+    registry=REGISTRY,
 )
 dead_letters = Gauge("voicebus_dead_letters", "Dead letters that are kept", ["stage"], registry=REGISTRY)
 workers = Gauge("voicebus_workers", "Workers that say that they live", ["stage"], registry=REGISTRY)

@@ -48,13 +48,14 @@ class Microphone:
             Refused: with the code that the client gets.
         """
         await self._flush()
+        number = await self._inbox.audio_number(self._session_id, command.stream)
+        meter = Meter(self._pay, f"{command.stream}#{number}", command.spec, command.offset)
+        await meter.pay_for(command.offset)
         opened = await self._inbox.audio_start(
             self._session_id, self._connection, command.stream, command.spec, command.offset, command.id
         )
         self._complained = False
         if not opened.done:
-            meter = Meter(self._pay, f"{command.stream}#{opened.number}", command.spec, command.offset)
-            await meter.pay_for(command.offset)
             self._stream, self._offset, self._lost, self._meter = command.stream, command.offset, None, meter
             await self._acknowledge(command.stream, opened.expected)
         return opened

@@ -37,7 +37,6 @@ class AudioOpened:
     expected: int  # the offset that is expected next, in bytes
     seq: int
     done: bool = False
-    number: int = 0  # of the stream in its session: a name may be used again
 
 
 class Inbox:
@@ -251,9 +250,13 @@ class Inbox:
         )
         if word == b"gap":
             raise Refused("audio_gap", f"Offset {offset} is ahead: {values[0]} is expected.")
-        if word == b"done":
-            return AudioOpened(expected=values[0], seq=values[1], done=True)
-        return AudioOpened(expected=values[0], seq=values[1], number=values[2])
+        return AudioOpened(expected=values[0], seq=values[1], done=word == b"done")
+
+    async def audio_number(self, session_id: str, stream: str) -> int:
+        """Which of the session's streams this is, counted from 1, or would be: a name may be used again."""
+        names = ("audio.stream", "audio.number")
+        open_now, number = await self._calls.command("HMGET", self._keys.of(session_id).session, *names)
+        return int(number or 0) + int(open_now != stream.encode())
 
     async def audio(self, session_id: str, connection: str, stream: str, offset: int, data: bytes) -> int:
         """Appends bytes of the open stream; returns the offset below which all is safe.

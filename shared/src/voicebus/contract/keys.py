@@ -205,8 +205,8 @@ class Keys:
 
     @property
     def revoked(self) -> str:
-        """Hash: whose tokens are void, and of which time."""
-        return f"{self.prefix}:{{revoked}}"
+        """Sorted set: whose tokens are void, by the time up to which they were issued."""
+        return f"{self.prefix}:{{revocations}}"
 
     @property
     def revocations(self) -> str:

@@ -72,7 +72,7 @@ class Chat:
                 self._terminal.typed()
             if line == "/quit":
                 return
-            await self._obey(line)
+            await self._obey(line, patience_s)
             self._prompt()
         try:
             while not self._turns.done:
@@ -82,7 +82,7 @@ class Chat:
         except TimeoutError as error:
             raise VoicebusError("no_answer", f"nothing came for {patience_s:g} s", temporary=True) from error
 
-    async def _obey(self, line: str) -> None:
+    async def _obey(self, line: str, patience_s: float) -> None:
         if line == "/stop":
             self._connection.interrupt()
         elif line in ("/yes", "/no") and self._asked:
@@ -91,28 +91,35 @@ class Chat:
         elif line.startswith("/"):
             self._terminal.note(HELP)
         elif line:
-            await self._say(line)
+            await self._say(line, patience_s)
 
-    async def _say(self, line: str) -> None:
+    async def _say(self, line: str, patience_s: float) -> None:
         message_id = uuid4().hex
         self._turns.expect(message_id)
-        while not await self._sent(line, message_id):
-            pass
-
-    async def _sent(self, line: str, message_id: str) -> bool:
-        """Whether that is done with. What a person typed is refused once; a file's line waits until it may be sent."""
         try:
-            await self._connection.send_text(line, id=message_id)
+            await (self._send(line, message_id) if self._prompts else self._send_in_time(line, message_id, patience_s))
         except VoicebusError as error:
-            if error.temporary and not self._prompts and error.retry_after_ms is not None:
-                self._terminal.note(f"waits {error.retry_after_ms / 1000:.0f} s: {error}")
-                await asyncio.sleep(error.retry_after_ms / 1000)
-                return False
             self._turns.forget(message_id)
             if not (error.temporary and self._prompts):
                 raise
             self._terminal.note(f"not sent: {error}")
-        return True
+
+    async def _send(self, line: str, message_id: str) -> None:
+        await self._connection.send_text(line, id=message_id)
+
+    async def _send_in_time(self, line: str, message_id: str, patience_s: float) -> None:
+        """A file's line waits as long as it is told to, and if it is told so again, until the patience ends."""
+        waited_s = 0.0
+        while True:
+            try:
+                return await self._send(line, message_id)
+            except VoicebusError as error:
+                if not error.temporary or error.retry_after_ms is None or waited_s > patience_s:
+                    raise
+                again_s = error.retry_after_ms / 1000
+                self._terminal.note(f"waits {again_s:.0f} s: {error}")
+            await asyncio.sleep(again_s)
+            waited_s += again_s
 
     async def _show(self) -> None:
         async for event in self._connection:

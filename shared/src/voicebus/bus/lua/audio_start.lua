@@ -2,7 +2,7 @@
 -- KEYS: 1 session, 2 mail:stt, 3 ready:stt, 4 seen, 5 deadlines
 -- ARGV: 3 message id, 4 its digest, 5 connection, 6 stream, 7 offset, 8 the mail, 9 ms after which a silent stream is
 --       given up, 10 how its bytes are to be read, 11 most entries that may wait for STT, 12 most bytes
--- Replies: {'ok', offset that is expected, seq, number of the stream: a name may be used again} | {'done', 0, seq}: it was opened and ended before | {'busy'}
+-- Replies: {'ok', offset that is expected, seq} | {'done', 0, seq}: it was opened and ended before | {'busy'}
 --          | {'gap', expected} | {'conflict', seq}: the message, or how the open stream is read, was another one
 --          | {'taken'}: a late copy from a connection that another one took the stream from
 --          | {'closed'}: it was opened before and replaced when it fell silent | {'full'} | {'gone'} | {'ended'}
@@ -45,4 +45,4 @@ end
 set('audio.owner', ARGV[5], 'audio.at', clock())
 keep_alive(KEYS[5])
 remember(KEYS[4], ARGV[3], ARGV[4], number('seq'))
-return { 'ok', number('audio.offset'), number('seq'), number('audio.number') }
+return { 'ok', number('audio.offset'), number('seq') }

@@ -60,12 +60,13 @@ local function beginning(text, share)
 end
 
 -- What was heard of a turn: its sentences until `played`. Of one whose speech is not all out yet, the rest is taken to
--- last as long as usual speech.
+-- last as long as usual speech. One that was thought to be heard to its end was not, where one before it was not.
 local MS_PER_BYTE = 60
+local ROUNDING_MS = 1
 local function heard(sentences, played)
   local texts = {}
   for _, sentence in ipairs(sentences) do
-    local share = 1
+    local share = played > -ROUNDING_MS and 1 or 0
     if not sentence.said then
       local all_ms = sentence.whole and sentence.ms or math.max(sentence.ms, MS_PER_BYTE * #sentence.text)
       share = sentence.ms > 0 and math.max(0, math.min(1, math.min(played, sentence.ms) / all_ms)) or 0
