@@ -6,6 +6,7 @@ import signal
 import sys
 import wave
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -32,8 +33,15 @@ sys.exit(main())
 """
 
 
+@dataclass(frozen=True)
+class Nowhere:
+    """An address."""
+
+    url: str
+
+
 async def start(
-    gateway: RunningGateway, *arguments: str, program: tuple[str, str] = PROGRAM
+    gateway: RunningGateway | Nowhere, *arguments: str, program: tuple[str, str] = PROGRAM
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -219,6 +227,31 @@ async def test_a_tail_whose_reader_goes_ends(voicebus: Voicebus, gateway: Runnin
         beside = await process.stderr.read()
         assert await process.wait() == 1
     assert b"Exception" not in beside
+
+
+async def test_what_cannot_be_said_or_saved_is_known_before_anything_is_said(
+    voicebus: Voicebus, gateway: RunningGateway, tmp_path: Path
+) -> None:
+    session_id = (await voicebus.create_session()).session_id
+    question = tmp_path / "question.wav"
+    with wave.open(str(question), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
+        file.writeframes(bytes(320_000))
+    to_nowhere = ("say", str(question), "--session", session_id, "--save", str(tmp_path / "none" / "answer.wav"))
+    code, _, beside = await end(await start(gateway, *to_nowhere), within_s=8)
+    assert (code, "Traceback" in beside, "No such file" in beside) == (1, False, True)
+    timeless = tmp_path / "timeless.wav"
+    timeless.write_bytes(question.read_bytes()[:24] + bytes(4) + question.read_bytes()[28:])
+    code, _, beside = await end(await start(gateway, "say", str(timeless), "--session", session_id), within_s=8)
+    assert (code != 0, "Traceback" in beside, "rate of 0" in beside) == (True, False, True)
+
+
+async def test_a_port_that_cannot_be_is_told_so() -> None:
+    nowhere = Nowhere("http://127.0.0.1:99999")
+    for command in ("sessions", "doctor"):
+        code, _, beside = await end(await start(nowhere, command))
+        assert code != 0
+        assert "Traceback" not in beside
 
 
 async def test_a_session_that_is_not_there_fails(gateway: RunningGateway) -> None:

@@ -184,6 +184,16 @@ async def test_a_sentence_that_cannot_be_spoken_does_not_end_the_wait(
     assert (answer.json()["response"]["type"], answer.json()["response"]["content"]) == ("response", "Here it is.")
 
 
+async def test_the_end_of_the_session_ends_the_wait(
+    http: httpx2.AsyncClient, gateway: RunningGateway, gateway_bus: Bus
+) -> None:
+    session_id = await open_session(gateway_bus)
+    waiting, _ = await a_waiting_request(http, gateway, gateway_bus, session_id)
+    await gateway_bus.sessions.end(session_id, "deleted")
+    answer = await waiting
+    assert (answer.status_code, answer.json()["response"]) == (200, {"type": "session_end", "reason": "deleted"})
+
+
 async def test_a_turn_that_fails_ends_the_wait(
     http: httpx2.AsyncClient, gateway: RunningGateway, gateway_bus: Bus
 ) -> None:

@@ -176,3 +176,14 @@ async def test_the_conversation_shows_it_as_something_that_the_assistant_said(
         (1, "assistant", "Hi."),
         (2, "assistant", "Dinner is ready."),
     ]
+
+
+async def test_an_idempotency_key_is_as_good_as_an_id(http: httpx2.AsyncClient, gateway_bus: Bus) -> None:
+    session_id = await open_session(gateway_bus)
+    for _ in range(2):
+        answer = await http.post(path_of(session_id), json={"content": "once"}, headers={"Idempotency-Key": "k1"})
+        assert answer.is_success
+    assert await said(gateway_bus, session_id) == ["once"]
+    other = {"content": "once", "id": "k2"}
+    refused = await http.post(path_of(session_id), json=other, headers={"Idempotency-Key": "k1"})
+    assert refused.json()["code"] == "id_conflict"

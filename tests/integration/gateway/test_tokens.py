@@ -116,6 +116,17 @@ async def test_a_token_that_outlasts_its_revocation_is_not_taken(redis_url: str,
         assert await answer(gateway, lasting(620)) == "token_invalid"
 
 
+async def test_a_token_from_the_future_is_not_taken(redis_url: str) -> None:
+    def issued_in(seconds: float) -> str:
+        now = time.time()
+        claims = {"sub": "alice", "aud": "voicebus", "iss": "voicebus", "iat": now + seconds, "exp": now + 900}
+        return str(jwt.encode(claims, SECRET, "HS256"))
+
+    async with gateway_here(redis_url, jwt_leeway_s=60) as gateway:
+        assert await answer(gateway, issued_in(50)) == "ok"
+        assert await answer(gateway, issued_in(90)) == "token_invalid"
+
+
 async def test_unknown_keys_make_no_storm_of_requests(redis_url: str, issuer: Issuer) -> None:
     fields: Any = {"jwt_jwks": issuer.url, "jwt_algorithms": ("RS256",), "jwt_jwks_pause_s": 60}
     async with gateway_here(redis_url, **fields) as gateway:
@@ -246,12 +257,12 @@ async def test_who_may_only_read_hears_and_says_nothing(trusting: RunningGateway
         assert (await client.until("user"))["data"]["content"] == "hello"
 
 
-@pytest.mark.parametrize("hours", ["720", "0", "-1", "nan", "1e300"])
+@pytest.mark.parametrize("hours", ["721", "0", "-1", "nan", "1e300"])
 def test_no_token_is_made_that_the_gateway_would_not_take(
     hours: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("JWT_SECRET", SECRET)
     monkeypatch.setattr("sys.argv", ["token", "alice", f"--hours={hours}"])
-    with pytest.raises(SystemExit, match="at most 719"):
+    with pytest.raises(SystemExit, match="at most 720"):
         main()
     assert capsys.readouterr().out == ""

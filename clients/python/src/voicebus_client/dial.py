@@ -85,6 +85,6 @@ async def open_socket(url: str, headers: Mapping[str, str], options: Options) ->
 
 def _split(base: str) -> SplitResult:
     parts = urlsplit(base)
-    if parts.scheme not in _SCHEMES or not parts.netloc:
+    if parts.scheme not in _SCHEMES or not parts.netloc or parts.port == 0:  # a port beyond 65535 raises by itself
         raise ValueError(f"not the address of a gateway: {base!r}")
     return parts

@@ -45,6 +45,8 @@ def read_wav(path: Path) -> Recording:
         with wave.open(str(path), "rb") as file:
             if file.getsampwidth() != _SAMPLE_BYTES:
                 raise ValueError(f"{path}: samples of 16 bits are needed, not {8 * file.getsampwidth()}")
+            if not file.getframerate():
+                raise ValueError(f"{path}: its header has a rate of 0")
             spec = AudioSpec("pcm16", file.getframerate(), file.getnchannels())
             return Recording(spec, file.readframes(file.getnframes()))
     except (wave.Error, EOFError) as error:
@@ -65,9 +67,9 @@ async def feed(microphone: Microphone, recording: Recording, *, piece_ms: int = 
 
 
 class SpeechFile:
-    """Writes the speech of `tts` events to a WAV file, which is made with the first of them. Used as `with`.
+    """Writes the speech of `tts` events to a WAV file, which is written with the first of them. Used as `with`.
 
-    Without a path it drops them.
+    Without a path it drops them. Entering it raises OSError if the file can't be written.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -75,6 +77,8 @@ class SpeechFile:
         self._file: wave.Wave_write | None = None
 
     def __enter__(self) -> Self:
+        if self.path is not None:
+            self.path.open("ab").close()
         return self
 
     def __exit__(
@@ -82,6 +86,8 @@ class SpeechFile:
     ) -> None:
         if self._file is not None:
             self._file.close()
+        elif self.path is not None and not self.path.stat().st_size:
+            self.path.unlink()
 
     @property
     def begun(self) -> bool:

@@ -43,7 +43,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_bus(settings.bus()) as bus, asyncio.TaskGroup() as tasks:
             keys = _key_set(settings)
-            revocations, limits = Revocations(bus, kept_s=settings.revocations_kept_s), Limits(bus, settings)
+            revocations, limits = Revocations(bus, kept_s=settings.revocations_remembered_s), Limits(bus, settings)
             watch = app.state.backlog = BacklogWatch(bus)
             app.state.gateway = Gateway(
                 settings,

@@ -1,5 +1,6 @@
 """Who is calling: JSON Web Tokens. Algorithms, keys, audience and issuer are the configuration's choice."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,9 @@ class Authenticator:
             raise Refused("token_expired") from error
         except (JOSEError, ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError) as error:
             raise Refused("token_invalid") from error
-        if _lasts_s(caller) + self._leeway_s > self._lasts_most_s:
+        if caller.issued_s is not None and caller.issued_s > time.time() + self._leeway_s:
+            raise Refused("token_invalid", "The token was issued in the future.")
+        if _lasts_s(caller) > self._lasts_most_s:
             raise Refused("token_invalid", f"The token lasts longer than {self._lasts_most_s} s (REVOCATIONS_KEPT_S).")
         return caller
 
@@ -128,10 +131,11 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
 
 
 def _lasts_s(caller: Caller) -> float:
-    """How long the token lasts in all; from now on, where it doesn't say since when."""
+    """How long the token lasts in all; from now on, where it doesn't say since when, or is ahead of the time."""
     if caller.expires_at is None:
         return 0.0
-    began_s = time.time() if caller.issued_s is None else caller.issued_s
+    began_s = math.inf if caller.issued_s is None else caller.issued_s
+    began_s = min(began_s, time.time())
     return caller.expires_at.timestamp() - began_s
 
 

@@ -92,7 +92,7 @@ def _invalid(error: RequestValidationError) -> VoicebusError:
     if part_of_request == "path":  # no session has such a name
         return VoicebusError("session_not_found")
     where = ".".join(str(part) for part in path).encode(errors="replace").decode()  # keys may hold lone surrogates
-    code = "bad_query" if part_of_request == "query" else "bad_message"
+    code = "bad_message" if part_of_request == "body" else "bad_query"
     return VoicebusError(code, f"{where or 'body'}: {first['msg']}")
 
 

@@ -1,5 +1,6 @@
 """The gateway's settings; the only place where it reads the environment."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
@@ -52,6 +53,11 @@ class GatewaySettings(ServiceSettings):
     request_s: float = Field(default=20.0, gt=0)  # a request with its body that takes longer to come is given up
     stalled_s: float = Field(default=60.0, gt=0)  # who takes nothing of what it is sent for so long is cut off
     wait_s: float = Field(default=30.0, gt=0)  # how long POST …/message?wait=true waits
+
+    @property
+    def revocations_remembered_s(self) -> int:
+        """How long a revocation is remembered: longer than any token that was issued before it is taken."""
+        return math.ceil(self.revocations_kept_s + 2 * self.jwt_leeway_s)
 
     def secrets(self) -> tuple[str, str]:
         """What HS256 tokens may be signed with; '' is none."""

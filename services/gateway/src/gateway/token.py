@@ -20,7 +20,7 @@ def main() -> None:
     settings = GatewaySettings()
     if not settings.jwt_secret.get_secret_value():
         sys.exit("JWT_SECRET is not set")
-    most_hours = (settings.revocations_kept_s - settings.jwt_leeway_s) / 3_600
+    most_hours = settings.revocations_kept_s / 3_600
     if not 0 < arguments.hours <= most_hours:
         sys.exit(f"--hours must be above 0, and at most {int(most_hours)} (REVOCATIONS_KEPT_S)")
     lasts = timedelta(hours=arguments.hours)

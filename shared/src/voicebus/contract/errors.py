@@ -30,7 +30,7 @@ ERRORS = {
         ErrorCode("unknown_type", "There is no message of this type.", 400),
         ErrorCode("bad_message", "A field of the message is missing or wrong.", 422),
         ErrorCode("message_too_big", "The message is larger than allowed.", 413, close=1009),
-        ErrorCode("bad_query", "A parameter of the address is wrong.", 422, close=4400),
+        ErrorCode("bad_query", "A parameter of the address, or a header, is wrong.", 422, close=4400),
         ErrorCode("id_conflict", "This id was used before with other content.", 409),
         ErrorCode("token_missing", "No token was sent.", 401, close=4401),
         ErrorCode("token_invalid", "The token is not valid.", 401, close=4401),

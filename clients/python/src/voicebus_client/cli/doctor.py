@@ -22,7 +22,7 @@ from voicebus_client.errors import VoicebusError
 from voicebus_client.options import Options
 from voicebus_client.tokens import Tokens
 
-_PATIENCE_S = 10.0
+_PATIENCE_S = 15.0  # longer than the gateway waits for Redis
 _PORTS = (8000, 8001, 8080, 80)  # where a gateway on this machine may be found
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _CLOCK_OFF_S, _CLOCK_WRONG_S = 3.0, 10.0  # the gateway's default leeway is 10 s

@@ -54,6 +54,8 @@ def claims_of(token: str) -> Mapping[str, Any]:
 
 
 def _refused(error: VoicebusError) -> Finding:
+    if "REVOCATIONS_KEPT_S" in str(error):
+        return wrong("token", f"{error.code}: {error}", "Make one that expires sooner: `voicebus token --lasts 12h`.")
     return wrong("token", f"{error.code}: {error}", _ADVICE.get(error.code, "Look at the gateway's log."))
 
 

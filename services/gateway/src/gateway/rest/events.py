@@ -21,7 +21,7 @@ router = APIRouter()
 _COUNT_MAX: Final = 2**53
 _PAGE: Final = 256  # events
 _PAGE_MAX: Final = 1_000
-_EVENT_ID: Final = r"^[0-9a-f]{1,64}:[0-9]{1,15}$"
+_EVENT_ID: Final = r"^([0-9a-f]{1,64}:[0-9]{1,15})?$"
 
 
 async def asked_for(
@@ -37,7 +37,7 @@ async def asked_for(
     ] = None,
 ) -> Position | None:
     """Where the caller stands; None if it doesn't say."""
-    if last_event_id is not None:
+    if last_event_id:
         epoch, _, seq = last_event_id.partition(":")
         return Position(epoch=epoch, seq=int(seq))
     if after is None and epoch:

@@ -3,28 +3,22 @@
 from typing import Annotated, Any, Final
 
 import orjson
-from fastapi import APIRouter, Body, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Body, Query, Request, Response
+from pydantic import BaseModel
 
 from gateway.follower import Follower, following
 from gateway.rest.answers import OF_A_BODY, OF_A_SESSION, answer, problems
 from gateway.rest.callers import CallerDep, SessionDep
+from gateway.rest.named import IdempotencyKey, NamedText
 from gateway.rest.near import LIMIT_NEAR, warn
 from gateway.state import of
 from voicebus.bus.items import EventItem
-from voicebus.contract.commands import MessageId
-from voicebus.contract.errors import Refused
 
 router = APIRouter()
 
 
-class NewMessage(BaseModel):
+class NewMessage(NamedText):
     """A text for the assistant; white space alone is none."""
-
-    model_config = ConfigDict(regex_engine="python-re")  # whose white space those know who read the document
-
-    id: MessageId | None = None
-    content: str = Field(min_length=1, max_length=65_536, pattern=r"\S")
 
 
 _MESSAGE: Final = {"id": "m1", "content": "What time is it in Tokyo?"}
@@ -67,19 +61,17 @@ async def send(
     session: SessionDep,
     who: CallerDep,
     message: Annotated[NewMessage, Body(openapi_examples={"question": {"value": _MESSAGE}})],
-    idempotency_key: Annotated[
-        str | None, Header(min_length=1, max_length=64, description="The same as the message's `id`.")
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
     *,
     wait: Annotated[bool, Query(description="Whether to wait for the response.")] = False,
 ) -> MessageAnswer:
     """Sends a text, which opens a turn. The same `id` again has no further effect, here and on the WebSocket.
 
     With `wait=true` the answer holds the `data` of the event that ended the turn: `response`, `interrupted` or
-    `error`. After 30 s, or when the gateway is told to stop, it is the ack alone, status 202.
+    `error`, or of `session_end`. After 30 s, or when the gateway is told to stop, it is the ack alone, status 202.
     """
     gateway = of(request)
-    message = _named(message, idempotency_key)
+    message = message.named(idempotency_key)
     warn(response, await gateway.admission.message(session.session_id, who.sub, message.id, session.mode))
     async with following(gateway.bus, gateway.hub, session.session_id, session.position, speech=False) as follower:
         accepted = await gateway.bus.inbox.submit(
@@ -99,15 +91,6 @@ async def send(
         return answer
 
 
-def _named(message: NewMessage, key: str | None) -> NewMessage:
-    """The message with its id, which the header may bring."""
-    if key is None or key == message.id:
-        return message
-    if message.id is not None:
-        raise Refused("id_conflict", "The message's id and the Idempotency-Key are not the same.")
-    return message.model_copy(update={"id": key})
-
-
 async def _response(follower: Follower, seq: int) -> dict[str, Any] | None:
     """The data of the event that ends the turn which the event `seq` opened."""
     turn = None
@@ -116,6 +99,8 @@ async def _response(follower: Follower, seq: int) -> dict[str, Any] | None:
             if not isinstance(item, EventItem):
                 continue
             event = orjson.loads(item.body)
+            if event["type"] == "session_end":
+                return {"type": "session_end", **event["data"]}
             if item.seq == seq:
                 turn = event.get("turn")
             elif turn is not None and event.get("turn") == turn and _ends_turn(event):

@@ -54,5 +54,5 @@ async def revoke(
     gateway = of(request)
     kind: Kind = "user" if isinstance(revocation, OfUser) else "login"
     name = revocation.user if isinstance(revocation, OfUser) else revocation.login
-    until_s = await gateway.bus.revocations.revoke(kind, name, keep_s=gateway.settings.revocations_kept_s)
+    until_s = await gateway.bus.revocations.revoke(kind, name, keep_s=gateway.settings.revocations_remembered_s)
     return RevocationTaken(issued_until=datetime.fromtimestamp(until_s, UTC))

@@ -3,13 +3,13 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from gateway.rest.answers import OF_A_BODY, OF_A_SESSION, answer, problems
 from gateway.rest.callers import CallerDep, SessionDep
+from gateway.rest.named import IdempotencyKey, NamedText
 from gateway.rest.near import LIMIT_NEAR, warn
 from gateway.state import of
-from voicebus.contract.commands import MessageId
 from voicebus.contract.payloads import OnBusy
 
 router = APIRouter()
@@ -17,13 +17,9 @@ _ERRORS = (*OF_A_SESSION, *OF_A_BODY, "session_ended", "id_conflict", "too_many_
 _EXAMPLE = {"id": "m-17", "content": "Dinner is ready.", "on_busy": "queue"}
 
 
-class NewSaying(BaseModel):
+class NewSaying(NamedText):
     """A text for the assistant to say; white space alone is none."""
 
-    model_config = ConfigDict(regex_engine="python-re")  # whose white space those know who read the document
-
-    id: MessageId | None = None
-    content: str = Field(min_length=1, max_length=65_536, pattern=r"\S")
     on_busy: OnBusy = "queue"
 
 
@@ -50,12 +46,14 @@ async def say(
     session: SessionDep,
     who: CallerDep,
     saying: Annotated[NewSaying, Body(examples=[_EXAMPLE])],
+    idempotency_key: IdempotencyKey = None,
 ) -> SayingAccepted:
     """Makes the assistant say a text as it is, in a turn of its own.
 
     It waits for its turn, or takes the place of what is answered and heard. In text mode it is written, not spoken.
     """
     gateway = of(request)
+    saying = saying.named(idempotency_key)
     warn(response, await gateway.admission.message(session.session_id, who.sub, saying.id, session.mode))
     accepted = await gateway.bus.inbox.say(
         session.session_id,
