@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from integration.client.real_gateway import answer, hear, running_gateway, token
 from support.processes import RunningGateway
 
 from voicebus.bus.bus import Bus
 from voicebus.bus.settings import BusSettings
-from voicebus_client import Voicebus
+from voicebus_client import Voicebus, VoicebusError
 from voicebus_client.wav import read_wav
 
 PROGRAM = ("-m", "voicebus_client")
@@ -96,8 +97,14 @@ async def test_a_file_whose_lines_are_never_taken_fails_in_the_end(redis_url: st
     nobody_works = BusSettings(redis_url=redis_url, prefix=f"t{uuid4().hex[:8]}", partitions=4)
     with running_gateway(nobody_works, BUDGET_AGENT_S="0.1") as busy:
         async with Voicebus(busy.url, token()) as client:
-            await client.send_message((await client.create_session(mode="text")).session_id, "nobody answers")
-        await asyncio.sleep(1.5)  # by then it is late
+            session_id = (await client.create_session(mode="text")).session_id
+
+            async def say_on() -> None:
+                while True:  # until the first one is late
+                    await client.send_message(session_id, "nobody answers")
+
+            with pytest.raises(VoicebusError, match="Too much waits"):
+                await asyncio.wait_for(say_on(), 10)
         code, _, beside = await end(await start(busy, "chat", "--patience", "0.5"), "hello\n")
     assert code == 1
     first, *_, last = beside.splitlines()

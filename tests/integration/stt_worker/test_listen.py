@@ -29,8 +29,8 @@ async def test_a_recording_is_understood_in_any_chunks(name: str, engine: Pocket
     data = recording(name)
     expected = await speech_events(engine, vads, data, size=640)
     assert finals(expected) == SPOKEN[name]
-    odd = 3_333 if name != "question" else 100_000
-    assert await speech_events(engine, vads, data, size=odd) == expected
+    other = 100_000 if name == "question" else 3_333  # all at once, or pieces that cut samples apart
+    assert await speech_events(engine, vads, data, size=other) == expected
 
 
 async def test_partial_texts_come_while_somebody_speaks(engine: PocketsphinxEngine, vads: VadPool) -> None:

@@ -22,6 +22,7 @@ from gateway.follower import Batch, Follower
 from gateway.frames import closed_by_protocol, text_frame, write_frames
 from gateway.limits import Limits, Near
 from gateway.microphone import Microphone
+from gateway.problems import problem_data
 from gateway.revocations import Revocations
 from gateway.settings import GatewaySettings
 from gateway.snapshot import state_of
@@ -259,18 +260,11 @@ class Connection:
 
     async def _warn(self, near: Near | None) -> None:
         if near:
-            data = payloads.ProblemData(code="limit_near", message=near.text, temporary=True)
-            await self._send(events.Warning(session_id=self._session_id, agent_type=self._agent, data=data))
+            await self._send(events.Warning(session_id=self._session_id, agent_type=self._agent, data=near.problem))
 
     async def _complain(self, error: VoicebusError, ref: str | None = None) -> None:
-        data = payloads.ProblemData(
-            code=error.code,
-            message=error.message,
-            temporary=error.temporary,
-            retry_after_ms=error.retry_after_ms,
-            ref=ref,
-        )
         metrics.refused.labels(error.code).inc()
+        data = problem_data(error, ref)
         await self._send(events.Error(session_id=self._session_id, agent_type=self._agent, data=data))
 
     async def _renew_token(self, command: Auth) -> int:

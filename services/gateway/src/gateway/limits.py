@@ -14,6 +14,7 @@ from gateway.settings import GatewaySettings
 from voicebus.bus.bus import Bus
 from voicebus.bus.limits import Limit
 from voicebus.contract.errors import Refused, VoicebusError
+from voicebus.contract.payloads import ProblemData
 
 _log = structlog.get_logger(__name__)
 _NEAR: Final = 0.8  # of a limit, from where a client is warned
@@ -29,6 +30,11 @@ class Near:
     """The limit is near: what is left of it, in words."""
 
     text: str
+
+    @property
+    def problem(self) -> ProblemData:
+        """What a `warning` event says of it."""
+        return ProblemData(code="limit_near", message=self.text, temporary=True)
 
 
 class Limits:

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Match
 
 from gateway import metrics
 from voicebus.contract.errors import ERRORS, VoicebusError
+from voicebus.contract.payloads import ProblemData
 
 PROBLEM_TYPE: Final = "application/problem+json"
 _METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
@@ -58,6 +59,17 @@ def problem(error: VoicebusError) -> JSONResponse:
         headers["WWW-Authenticate"] = "Bearer"
     body = problem_of(error).model_dump(exclude_none=True)
     return JSONResponse(body, status_code=error.status, headers=headers, media_type=PROBLEM_TYPE)
+
+
+def problem_data(error: VoicebusError, ref: str | None = None) -> ProblemData:
+    """What an `error` event says of it; `ref` is the id of the message that it answers."""
+    return ProblemData(
+        code=error.code,
+        message=error.message,
+        temporary=error.temporary,
+        retry_after_ms=error.retry_after_ms,
+        ref=ref,
+    )
 
 
 def install_problem_handlers(app: FastAPI) -> None:

@@ -13,13 +13,13 @@ from gateway.auth import SUBPROTOCOL, Caller, bearer, from_subprotocols
 from gateway.connection import Connection
 from gateway.dialects.native import AudioForm
 from gateway.follower import following
+from gateway.problems import problem_data
 from gateway.rest.negotiation import named_twice
 from gateway.state import Gateway, address_of, of
 from voicebus.contract.close import Close
 from voicebus.contract.codec import dump_event
 from voicebus.contract.errors import BadRequest, Refused, VoicebusError
 from voicebus.contract.events import Error
-from voicebus.contract.payloads import ProblemData
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession, Session, SessionId
 
@@ -66,13 +66,8 @@ async def native(
         metrics.closed.labels(int(error.close_code or Close.INTERNAL)).inc()
         with suppress(RuntimeError, WebSocketDisconnect):
             if error.retry_after_ms is not None:  # a close can't say when to come back
-                data = ProblemData(
-                    code=error.code,
-                    message=error.message,
-                    temporary=error.temporary,
-                    retry_after_ms=error.retry_after_ms,
-                )
-                await socket.send_text(dump_event(Error(session_id=session_id[:64], data=data)).decode())
+                last = Error(session_id=session_id[:64], data=problem_data(error))
+                await socket.send_text(dump_event(last).decode())
             await socket.close(error.close_code or Close.INTERNAL, error.code)
 
 

@@ -97,29 +97,31 @@ class Chat:
         message_id = uuid4().hex
         self._turns.expect(message_id)
         try:
-            await (self._send(line, message_id) if self._prompts else self._send_in_time(line, message_id, patience_s))
+            if self._prompts:
+                await self._connection.send_text(line, id=message_id)
+            else:
+                await self._send_in_time(line, message_id, patience_s)
         except VoicebusError as error:
             self._turns.forget(message_id)
             if not (error.temporary and self._prompts):
                 raise
             self._terminal.note(f"not sent: {error}")
 
-    async def _send(self, line: str, message_id: str) -> None:
-        await self._connection.send_text(line, id=message_id)
-
     async def _send_in_time(self, line: str, message_id: str, patience_s: float) -> None:
         """A file's line waits as long as it is told to, and if it is told so again, until the patience ends."""
         waited_s = 0.0
         while True:
             try:
-                return await self._send(line, message_id)
+                await self._connection.send_text(line, id=message_id)
             except VoicebusError as error:
                 if not error.temporary or error.retry_after_ms is None or waited_s > patience_s:
                     raise
                 again_s = error.retry_after_ms / 1000
                 self._terminal.note(f"waits {again_s:.0f} s: {error}")
-            await asyncio.sleep(again_s)
-            waited_s += again_s
+                await asyncio.sleep(again_s)
+                waited_s += again_s
+            else:
+                return
 
     async def _show(self) -> None:
         async for event in self._connection:

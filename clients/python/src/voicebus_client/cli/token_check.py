@@ -18,7 +18,8 @@ _SOON_S = 600
 _ADVICE = {
     "token_missing": "Pass --token or VOICEBUS_TOKEN; `voicebus token` makes one.",
     "token_expired": "Make a new one: `voicebus token`.",
-    "token_invalid": "It must be signed with the gateway's JWT_SECRET, for its JWT_AUDIENCE and JWT_ISSUER.",
+    "token_invalid": "It must be signed with the gateway's JWT_SECRET, for its JWT_AUDIENCE and JWT_ISSUER, and last "
+    "no longer than its REVOCATIONS_KEPT_S.",
     "token_revoked": "Make a new one: `voicebus token`.",
     "scope_missing": "It needs the scopes sessions:read and sessions:write: `voicebus token --scope …`.",
     "keys_unavailable": "Can the gateway reach what JWT_JWKS names?",
@@ -54,8 +55,6 @@ def claims_of(token: str) -> Mapping[str, Any]:
 
 
 def _refused(error: VoicebusError) -> Finding:
-    if "REVOCATIONS_KEPT_S" in str(error):
-        return wrong("token", f"{error.code}: {error}", "Make one that expires sooner: `voicebus token --lasts 12h`.")
     return wrong("token", f"{error.code}: {error}", _ADVICE.get(error.code, "Look at the gateway's log."))
 
 

@@ -17,6 +17,7 @@ from gateway import metrics
 from gateway.auth import Caller
 from gateway.follower import Batch, Follower, following
 from gateway.limits import Near
+from gateway.problems import problem_data
 from gateway.rest.negotiation import EVENT_STREAM
 from gateway.snapshot import state_of
 from gateway.state import Gateway
@@ -74,15 +75,14 @@ class EventStream(Response):
                 self._send = send
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 with metrics.streams.track_inprogress():
-                    if near:
-                        await self._write(_message(dump_event(self._warning(near))))
-                    await self._run(receive, follower)
+                    await self._run(receive, follower, near)
 
-    async def _run(self, receive: Receive, follower: Follower) -> None:
+    async def _run(self, receive: Receive, follower: Follower, near: Near | None) -> None:
         last, there = None, True
+        sending = self._send_on(follower, near)
         try:
             async with asyncio.TaskGroup() as tasks:
-                for loop in (self._listen(receive), self._send_on(follower), self._watch_token(), self._watch_drain()):
+                for loop in (self._listen(receive), sending, self._watch_token(), self._watch_drain()):
                     tasks.create_task(loop)
         except* Gone:
             there = False
@@ -104,8 +104,10 @@ class EventStream(Response):
             pass
         raise Gone
 
-    async def _send_on(self, follower: Follower) -> None:
+    async def _send_on(self, follower: Follower, near: Near | None) -> None:
         """First of all the client is told where it stands: it may have to come back before there is an event."""
+        if near:
+            await self._write(_message(dump_event(self._warning(near))))
         batch = await follower.next()
         await self._write(_place(_begin(batch, follower)))
         while True:
@@ -174,16 +176,10 @@ class EventStream(Response):
         return events.Gap(session_id=self._session_id, agent_type=self._session.agent_type, data=data)
 
     def _warning(self, near: Near) -> events.Warning:
-        data = payloads.ProblemData(code="limit_near", message=near.text, temporary=True)
-        return events.Warning(session_id=self._session_id, agent_type=self._session.agent_type, data=data)
+        return events.Warning(session_id=self._session_id, agent_type=self._session.agent_type, data=near.problem)
 
     def _error(self, error: VoicebusError) -> events.Error:
-        data = payloads.ProblemData(
-            code=error.code,
-            message=error.message,
-            temporary=error.temporary,
-            retry_after_ms=error.retry_after_ms,
-        )
+        data = problem_data(error)
         return events.Error(session_id=self._session_id, agent_type=self._session.agent_type, data=data)
 
 
