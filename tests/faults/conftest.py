@@ -1,0 +1,47 @@
+"""Where scenarios take place, and how they tell what they found."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from faults.scenario import FULL, Outcome, Record
+from faults.tally import Tally
+from support.redis_cluster import running_cluster
+from support.report import Show
+
+from voicebus_stack.redis_server import running_redis
+
+
+@pytest.fixture(scope="session", params=["one Redis", "cluster"] if FULL else ["one Redis"])
+def redis_kind(request: pytest.FixtureRequest) -> str:
+    """The whole suite runs on one Redis and on a cluster of three primaries."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("redis")
+    if redis_kind == "cluster":
+        with running_cluster(folder) as cluster:
+            yield cluster.url
+    else:
+        with running_redis(folder) as url:
+            yield url
+
+
+@pytest.fixture
+def record(show: Show, redis_kind: str) -> Record:
+    """Shows and keeps an outcome, and fails if something was lost, repeated or misplaced."""
+
+    def note(outcome: Outcome) -> None:
+        outcome = replace(outcome, redis=redis_kind)
+        show(str(outcome))
+        if path := os.environ.get("FAULTS_RESULTS"):
+            with Path(path).open("a") as file:
+                file.write(json.dumps(asdict(outcome)) + "\n")
+        assert outcome.tally == Tally(), str(outcome)
+
+    return note

@@ -1,0 +1,151 @@
+"""A way from clients to servers that can be cut: by a reset, or so that nobody is told."""
+
+import asyncio
+import itertools
+import socket
+import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import cast
+
+_LINGER_NONE = struct.pack("ii", 1, 0)
+
+
+class _End(asyncio.Protocol):
+    """One side of a connection; what it gets goes out at the other side, at the pace of that."""
+
+    other: "_End"
+    transport: asyncio.Transport
+
+    def __init__(self, pair: "Pair") -> None:
+        self._pair = pair
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes to pass on."""
+        if not self._pair.deaf:
+            self.other.transport.write(data)
+
+    def pause_writing(self) -> None:
+        """This side takes no more for now."""
+        self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        if not self._pair.deaf:
+            self.other.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended; the other side learns of it, unless the line is dead."""
+        self._pair.ended(self)
+
+    def reset(self) -> None:
+        """Ends it by an RST: what is on its way is lost."""
+        if (raw := self.transport.get_extra_info("socket")) is not None:
+            with suppress(OSError):
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
+        self.transport.abort()
+
+
+class _Door(_End):
+    """The client's side, which waits for the other one."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has come."""
+        super().connection_made(transport)
+        self.transport.pause_reading()
+        self._pair.proxy.open(self._pair)
+
+
+class Pair:
+    """A client's connection and the one to its server."""
+
+    def __init__(self, proxy: "Proxy") -> None:
+        self.client, self.server = _Door(self), _End(self)
+        self.client.other, self.server.other = self.server, self.client
+        self.target = 0  # the server's port
+        self.deaf = False
+        self.proxy = proxy
+
+    def reset(self) -> None:
+        """RST to both sides."""
+        self.client.reset()
+        self.server.reset()
+
+    def swallow(self) -> None:
+        """From now on nothing passes, and no side is told: a cable was pulled."""
+        self.deaf = True
+        self.client.transport.pause_reading()
+        self.server.transport.pause_reading()
+
+    def ended(self, end: _End) -> None:
+        """One side is gone."""
+        if not self.deaf:
+            end.other.transport.close()
+        if self.client.transport.is_closing() and self.server.transport.is_closing():
+            self.proxy.pairs.discard(self)
+
+
+class Proxy:
+    """Listens on a port of its own and takes each connection to the next of its targets that answers."""
+
+    def __init__(self, targets: Sequence[int]) -> None:
+        self.targets = list(targets)  # ports of 127.0.0.1; may be changed
+        self.pairs: set[Pair] = set()  # that are open
+        self.port = 0
+        self._turn = itertools.count()
+        self._opening: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        """For clients of a gateway."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def take(self) -> asyncio.Protocol:
+        """A client comes."""
+        return Pair(self).client
+
+    def open(self, pair: "Pair") -> None:
+        """Connects the pair to a target, or sends its client away."""
+        opening = asyncio.get_running_loop().create_task(self._open(pair))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+
+    async def _open(self, pair: Pair) -> None:
+        loop, first = asyncio.get_running_loop(), next(self._turn)
+        for i in range(len(self.targets)):
+            pair.target = self.targets[(first + i) % len(self.targets)]
+            with suppress(OSError):
+                await loop.create_connection(lambda: pair.server, "127.0.0.1", pair.target)
+                if pair.client.transport.is_closing():
+                    pair.server.transport.abort()
+                else:
+                    self.pairs.add(pair)
+                    pair.client.transport.resume_reading()
+                return
+        pair.server.transport = pair.client.transport
+        pair.client.reset()
+
+    def stop(self) -> None:
+        """Ends all connections."""
+        for opening in tuple(self._opening):
+            opening.cancel()
+        for pair in tuple(self.pairs):
+            pair.reset()
+
+
+@asynccontextmanager
+async def proxy(targets: Sequence[int]) -> AsyncIterator[Proxy]:
+    """A running proxy to these ports of 127.0.0.1."""
+    made = Proxy(targets)
+    server = await asyncio.get_running_loop().create_server(made.take, "127.0.0.1", 0)
+    made.port = server.sockets[0].getsockname()[1]
+    try:
+        yield made
+    finally:
+        server.close()
+        made.stop()
+        await server.wait_closed()

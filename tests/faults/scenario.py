@@ -1,0 +1,39 @@
+"""What a scenario found, as the run's summary and docs/reliability.md show it.
+
+`FAULTS=full` runs the scenarios at their full size, `SEED` repeats a run's random choices, `FAULTS_RESULTS` names a
+file that gets one JSON object per scenario.
+"""
+
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from faults.tally import Tally
+
+FULL: Final = os.environ.get("FAULTS") == "full"
+SEED: Final = int(os.environ.get("SEED") or random.randrange(10**6))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of the table: what was done to what, and what came of it."""
+
+    scenario: str
+    load: str
+    faults: str
+    tally: Tally
+    recovery_s: float | None = None  # the longest that somebody waited for the next event
+    remarks: str = ""
+    redis: str = ""  # which kind; `record` knows
+    seed: int = field(default=SEED)
+
+    def __str__(self) -> str:
+        recovery = "" if self.recovery_s is None else f", worst recovery {self.recovery_s:.2f} s"
+        remarks = f"; {self.remarks}" if self.remarks else ""
+        name = f"{self.scenario} [{self.redis}, seed {self.seed}]"
+        return f"{name}: {self.load}; {self.faults}: {self.tally}{recovery}{remarks}"
+
+
+Record = Callable[[Outcome], None]  # the fixture `record`: shows and keeps it, and fails unless all came through
