@@ -1,6 +1,6 @@
 """One way to break each invariant, and the tests whose assertions are to notice."""
 
-from dataclasses import dataclass
+from mutants.mutant import Mutant, Suite
 
 LUA = "shared/src/voicebus/bus/lua"
 BUS = "tests/integration/bus"
@@ -8,18 +8,6 @@ AGENT = "services/agent-worker/src/agent_worker"
 STT = "services/stt-worker/src/stt_worker"
 TTS = "services/tts-worker/src/tts_worker"
 GATEWAY = "services/gateway/src/gateway"
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """`old` stands once in the file; with `new` in its place the invariant does not hold."""
-
-    name: str
-    invariant: str
-    path: str
-    old: str
-    new: str
-    tests: tuple[str, ...]  # node ids; each is a file or a test function
 
 
 MUTANTS = (
@@ -299,3 +287,5 @@ MUTANTS = (
         (f"{BUS}/test_heard.py::test_history_holds_what_was_heard_of_a_complete_answer",),
     ),
 )
+
+SUITE = Suite(MUTANTS)

@@ -1,11 +1,13 @@
-"""`make mutants`: breaks one invariant after the other, and sees whether the tests' own assertions notice.
+"""Breaks one promise after the other, and sees whether the tests' own assertions notice.
 
-Each mutant is made in a copy of the sources, which the tests and the processes that they start find by PYTHONPATH.
-First the same tests run on an unbroken copy: they must pass. A mutant whose tests pass, or fail only by a crash or a
-time-out, has survived.
+`make mutants` breaks the invariants, `make faults-mutants` what the fault suite watches. Each mutant is made in a copy
+of the sources, which the tests and the processes that they start find by PYTHONPATH. First the same tests run on an
+unbroken copy: they must pass. A mutant whose tests pass, or fail only by a crash or a time-out, has survived; so has
+one that breaks calm runs, in which nothing goes wrong, if its suite has such.
 """
 
 import argparse
+import importlib
 import os
 import re
 import shutil
@@ -16,12 +18,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from mutants.broken import MUTANTS, Mutant
+from mutants.mutant import Mutant, Suite
 
 ROOT = Path(__file__).parents[2]
 SOURCES = tuple(path.parent for pattern in ("*/src", "*/*/src") for path in sorted(ROOT.glob(f"{pattern}/*/")))
 TIMEOUT_S = 240
-_ASSERTION = re.compile(r"\bAssertionError\b|\bDID NOT RAISE\b|^E +assert ", re.MULTILINE)
 
 
 def copy_sources(folder: Path) -> list[Path]:
@@ -50,7 +51,8 @@ def break_it(folder: Path, mutant: Mutant) -> None:
 def run_tests(roots: Sequence[Path], tests: Sequence[str], report: Path, *options: str) -> int:
     """Runs the tests on these sources; pytest's exit code."""
     path = os.pathsep.join(map(str, roots))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *options, *tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "junit_family=xunit1"]
+    command += [f"--junitxml={report}", *options, *tests]
     environment = os.environ | {"PYTHONPATH": path}
     output = report.with_suffix(".log")
     with output.open("w") as log:
@@ -59,51 +61,55 @@ def run_tests(roots: Sequence[Path], tests: Sequence[str], report: Path, *option
         ).returncode
 
 
-def failures(report: Path) -> Iterator[tuple[str, bool]]:
-    """Why tests failed: the first line, and whether it was an assertion."""
+def failures(report: Path, evidence: re.Pattern[str]) -> Iterator[tuple[str, bool]]:
+    """Why tests failed: the first line, and whether it was an assertion that shows the break."""
     for case in ET.parse(report).iter("testcase"):
         for failure in case.iter("failure"):
             why = failure.get("message", "")
-            yield why.partition("\n")[0], bool(_ASSERTION.search(f"{why}\n{failure.text}"))
+            yield why.partition("\n")[0], bool(evidence.search(f"{why}\n{failure.text}"))
 
 
-def verdict(mutant: Mutant, folder: Path) -> str:
+def verdict(mutant: Mutant, suite: Suite, folder: Path) -> str:
     """What became of the mutant: '' if it was caught."""
     roots = copy_sources(folder)
     break_it(folder, mutant)
     report = folder / "report.xml"
     try:
+        if suite.calm and run_tests(roots, suite.calm, report, "-n0", "-x") != 0:
+            return "it breaks calm runs, too"
         code = run_tests(roots, mutant.tests, report, "-n0", "-x")
     except subprocess.TimeoutExpired:
         return "its tests did not end"
     if code == 0:
         return "its tests passed"
-    found = list(failures(report))
+    found = list(failures(report, suite.evidence))
     if any(asserted for _, asserted in found):
         return ""
-    return f"its tests failed, but by no assertion: {found[0][0] if found else f'pytest ended with {code}'}"
+    return f"its tests failed, but by no such assertion: {found[0][0] if found else f'pytest ended with {code}'}"
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="make mutants ARGS=…", description=__doc__)
+    parser.add_argument("suite", help="the module whose SUITE it is")
     parser.add_argument("names", nargs="*", help="only these")
-    names = parser.parse_args().names
-    mutants = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    arguments = parser.parse_args()
+    suite: Suite = importlib.import_module(arguments.suite).SUITE
+    mutants = [mutant for mutant in suite.mutants if not arguments.names or mutant.name in arguments.names]
     with tempfile.TemporaryDirectory(prefix="voicebus-mutants-") as raw:
         unbroken = Path(raw) / "unbroken"
-        tests = sorted({test for mutant in mutants for test in mutant.tests})
+        tests = sorted({test for mutant in mutants for test in (*mutant.tests, *suite.calm)})
         if run_tests(copy_sources(unbroken), tests, unbroken / "report.xml") != 0:
             print((unbroken / "report.log").read_text())
             sys.exit("mutants: the tests fail on the unbroken sources")
         print(f"unbroken: {len(tests)} tests and files pass", flush=True)
         survivors = 0
         for mutant in mutants:
-            why = verdict(mutant, Path(raw) / mutant.name)
+            why = verdict(mutant, suite, Path(raw) / mutant.name)
             survivors += bool(why)
-            print(f"{mutant.name:16} {'SURVIVED' if why else 'caught':9} {mutant.invariant}", flush=True)
+            print(f"{mutant.name:20} {'SURVIVED' if why else 'caught':9} {mutant.invariant}", flush=True)
             if why:
-                print(f"{'':16} {why}", flush=True)
+                print(f"{'':20} {why}", flush=True)
     print(f"{len(mutants)} mutants, {survivors} survived")
     sys.exit(1 if survivors else 0)
 
