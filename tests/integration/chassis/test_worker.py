@@ -11,12 +11,13 @@ from support.sessions import events_of, open_session
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.delivery import Delivery
 from voicebus.bus.emission import Emission
+from voicebus.bus.lease import Lease
 from voicebus.bus.settings import BusSettings
 from voicebus.chassis.held import Held
 from voicebus.chassis.mailbox import Handle, mail_by_mail
 from voicebus.chassis.worker import Worker
 from voicebus.contract import events, payloads
-from voicebus.contract.errors import TurnCancelled
+from voicebus.contract.errors import BusFull, BusUnavailable, TurnCancelled
 from voicebus.contract.mail import UserTurn
 
 
@@ -104,6 +105,46 @@ async def test_no_more_sessions_than_its_capacity(bus: Bus) -> None:
     assert max(most) == 2
 
 
+async def test_what_rang_while_a_worker_was_full_is_served_in_its_turn_as_soon_as_there_is_room(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voicebus.chassis.worker._LOOK_EVERY_S", 3_600)
+    done, go_on = list[str](), asyncio.Event()
+    answer = answering(done)
+
+    async def handle(held: Held, delivery: Delivery) -> None:
+        await go_on.wait()
+        await answer(held, delivery)
+
+    questions = [f"question {number}" for number in range(20)]
+    async with working(bus, "w1", handle, capacity=1) as worker:
+        for question in questions:
+            await open_session(bus, question)
+        await eventually(lambda: worker.held == 1 and len(worker._rung) == len(questions) - 1)
+        go_on.set()
+        await eventually(lambda: len(done) == len(questions))
+    assert done == questions
+
+
+async def test_a_session_without_mail_makes_room_for_one_that_has(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voicebus.chassis.mailbox.LINGER_S", 3_600)
+    done, go_on = list[str](), asyncio.Event()
+    answer = answering(done)
+
+    async def handle(held: Held, delivery: Delivery) -> None:
+        if content(delivery) == "long":
+            await go_on.wait()
+        await answer(held, delivery)
+
+    async with working(bus, "w1", handle, capacity=2):
+        await open_session(bus, "first")
+        await eventually(lambda: done == ["first"])
+        await open_session(bus, "long")
+        await open_session(bus, "last")
+        await eventually(lambda: done == ["first", "last"])
+        go_on.set()
+
+
 async def test_a_draining_worker_hands_over_between_two_mails(bus: Bus) -> None:
     entered, go_on, done = asyncio.Event(), asyncio.Event(), list[str]()
     answer_by_other = list[str]()
@@ -179,6 +220,30 @@ async def test_a_handler_that_fails_is_tried_again_then_given_up_and_the_next_ma
     assert tries == [1, 2, 3]
     failed = [e for e in await events_of(bus, session_id) if isinstance(e, events.Error)]
     assert [(e.turn, e.data.code) for e in failed] == [(1, "agent_failed")]
+
+
+async def test_an_attempt_that_a_redis_without_room_cut_short_does_not_count(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts, done, refusals = list[int](), list[str](), iter([BusFull(), BusUnavailable()])
+    hand_over = Lease.hand_over
+
+    async def refused_at_first(lease: Lease, *, failed: bool = False) -> None:
+        for error in refusals:
+            raise error
+        await hand_over(lease, failed=failed)
+
+    async def handle(held: Held, delivery: Delivery) -> None:
+        attempts.append(delivery.attempt)
+        if len(attempts) == 1:
+            raise BusFull
+        await answering(done)(held, delivery)
+
+    monkeypatch.setattr(Lease, "hand_over", refused_at_first)
+    async with working(bus, "w1", handle):
+        await open_session(bus, "hello")
+        await eventually(lambda: done == ["hello"])
+    assert attempts == [1, 1]
 
 
 async def test_a_worker_that_lost_its_lease_stops_at_once(bus_settings: BusSettings) -> None:

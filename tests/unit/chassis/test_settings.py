@@ -49,6 +49,7 @@ def test_what_is_no_secret_is_not_read_from_files(tmp_path: Path, monkeypatch: p
     [
         ("redis://redis:6379/0", "redis://:p%2Fw%40@redis:6379/0"),
         ("redis://a:6379,b:6379", "redis://:p%2Fw%40@a:6379,b:6379"),
+        ("redis+sentinel://a,b:1/voice/0", "redis+sentinel://:p%2Fw%40@a,b:1/voice/0"),
         ("rediss://redis/0?ssl_cert_reqs=none", "rediss://:p%2Fw%40@redis/0?ssl_cert_reqs=none"),
         ("unix:///run/redis.sock?db=1", "unix://:p%2Fw%40@/run/redis.sock?db=1"),
         ("redis://me:own@redis:6379/0", "redis://me:own@redis:6379/0"),

@@ -19,6 +19,7 @@ class Held:
         self.session_id = lease.session_id
         self.task: asyncio.Task[None] | None = None
         self.lost = False  # another worker may own the stage
+        self.resting = False  # it has no mail, and is kept for the next only as long as there is room
         self._draining = draining
         self._woken = asyncio.Event()
         self._cancelled: set[int] = set()
@@ -55,6 +56,14 @@ class Held:
             return False
         self._woken.clear()
         return True
+
+    async def rest(self, timeout_s: float) -> bool:
+        """As `wait`, while there is no mail: who is woken from it may find that others need the room."""
+        self.resting = True
+        try:
+            return await self.wait(timeout_s)
+        finally:
+            self.resting = False
 
     async def while_not_cancelled(self, turn: int, work: Coroutine[Any, Any, T]) -> T:
         """The work's result. A turn has one work at a time.

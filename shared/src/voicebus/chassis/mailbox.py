@@ -25,7 +25,7 @@ def mail_by_mail(stage: Stage, handle: Handle) -> Serve:
             delivery = await held.lease.next() if look else None
             if delivery is None:
                 look = True
-                if not await held.wait(LINGER_S * (1 - held.load())) and await held.lease.release():
+                if not await held.rest(LINGER_S * (1 - held.load())) and await held.lease.release():
                     return
                 continue
             outcome, began = "failed", time.perf_counter()

@@ -47,6 +47,7 @@ class ServiceSettings(BaseSettings):
     redis_prefix: str = "vb"
     partitions: int = Field(default=64, ge=1, le=4_096)  # fixed at first start
     log_max: int = Field(default=10_000, ge=100)  # events kept in a session's log, about
+    ended_kept_s: float = Field(default=86_400.0, ge=1)  # how long an ended session stays readable
     history_turns: int = Field(default=50, ge=1)  # of a conversation that the model sees
     attempts_max: int = Field(default=3, ge=1)  # at one mail
     lease_s: float = Field(default=9.0, ge=0.3)  # without renewal another worker takes over
@@ -65,6 +66,7 @@ class ServiceSettings(BaseSettings):
             prefix=self.redis_prefix,
             partitions=self.partitions,
             log_max=self.log_max,
+            ended_kept_ms=int(self.ended_kept_s * 1000),
             history_turns=self.history_turns,
             attempts_max=self.attempts_max,
             lease_ms=int(self.lease_s * 1000),

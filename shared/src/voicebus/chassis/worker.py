@@ -6,8 +6,9 @@ stop it takes nothing new and hands over what it holds at the next boundary.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import islice
 
 import structlog
 
@@ -24,6 +25,8 @@ _log = structlog.get_logger(__name__)
 Serve = Callable[[Held], Awaitable[None]]  # owns the stage until it has released it or handed it over
 _LOOK_EVERY_S = 1.0
 _DELAY_AT_FULL_LOAD_S = 0.01
+_RUNG_MAX = 4_096
+_HAND_OVER_AGAIN_S = 0.5
 
 
 class Worker:
@@ -36,7 +39,7 @@ class Worker:
         self._serve = serve
         self._capacity = capacity
         self._held: dict[str, Held] = {}
-        self._rung: set[str] = set()
+        self._rung: dict[str, None] = {}  # sessions that may wait for a worker, in the order in which they rang
         self._look = asyncio.Event()
         self.draining = asyncio.Event()
         self._metrics = metrics.StageMetrics(stage)
@@ -90,8 +93,7 @@ class Worker:
 
     def rung(self, session_id: str) -> None:
         """A doorbell rang for the session."""
-        if len(self._rung) < 4_096:
-            self._rung.add(session_id)
+        self._note(session_id)
         self._look.set()
 
     def told(self, word: str, session_id: str, more: bytes) -> None:
@@ -129,18 +131,35 @@ class Worker:
             except TimeoutError:
                 pass
             self._look.clear()
-            candidates, self._rung = self._rung, set()
             try:
                 if loop.time() >= next_look:
                     next_look = loop.time() + _LOOK_EVERY_S
-                    candidates |= set(await self._stages.waiting(range(self._bus.keys.partitions)))
-                await self._take(candidates, group)
+                    self._note(*await self._stages.waiting(range(self._bus.keys.partitions)))
+                while self._rung and self._has_room() and not self.draining.is_set():
+                    await self._take(group)
             except VoicebusError as error:
                 _log.warning("bus_error", stage=self._stage, reason=error.message)
 
-    async def _take(self, candidates: Iterable[str], group: asyncio.TaskGroup) -> None:
-        room = self._capacity - len(self._held)
-        wanted = [session_id for session_id in candidates if session_id not in self._held][: max(0, room)]
+    def _note(self, *session_ids: str) -> None:
+        for session_id in session_ids:
+            if len(self._rung) < _RUNG_MAX:
+                self._rung.setdefault(session_id)
+
+    def _has_room(self) -> bool:
+        """Whether another session can be taken; if not, those without mail are to make room."""
+        if len(self._held) < self._capacity:
+            return True
+        for held in self._held.values():
+            if held.resting:
+                held.wake()
+        return False
+
+    async def _take(self, group: asyncio.TaskGroup) -> None:
+        """Tries to lease as many as there is room for. The others keep their places until there is."""
+        wanted = list(islice(self._rung, self._capacity - len(self._held)))
+        for session_id in wanted:
+            del self._rung[session_id]
+        wanted = [session_id for session_id in wanted if session_id not in self._held]
         if not wanted:
             return
         await asyncio.sleep(self.load * _DELAY_AT_FULL_LOAD_S)
@@ -169,7 +188,7 @@ class Worker:
                 del self._held[held.session_id]
             self._metrics.held.set(len(self._held))
             if held.lost:
-                self._rung.add(held.session_id)  # perhaps by a new epoch: then nobody else has it
+                self._note(held.session_id)  # perhaps by a new epoch: then nobody else has it
             self._look.set()
 
     async def _serve_or_give_up(self, held: Held, lease: Lease) -> None:
@@ -193,9 +212,18 @@ class Worker:
 
     async def _hand_over(self, lease: Lease, *, failed: bool) -> None:
         # The next attempt, here or elsewhere, comes a little later; a mail that fails again and again is given up.
-        await asyncio.sleep(0.1)
-        with suppress(LeaseLost, VoicebusError):
-            await lease.hand_over(failed=failed)
+        # While Redis takes no writes this one keeps trying: else the attempt would count that it has cut short.
+        pause_s = 0.1
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                await lease.hand_over(failed=failed)
+            except (BusFull, BusUnavailable):
+                pause_s = _HAND_OVER_AGAIN_S
+            except (LeaseLost, VoicebusError):
+                return
+            else:
+                return
 
     async def _renew(self) -> None:
         every_s = self._bus.settings.lease_ms / 3_000
