@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from faults.tally import Tally, total
@@ -45,9 +45,10 @@ class Source:
         self._following = 0  # the next number
         self._renewed_s = 0.0
         self._over = asyncio.Event()
+        self.silent = asyncio.Event()  # nothing is on its way any more
 
     def stop(self) -> None:
-        """Nothing more is written."""
+        """Nothing more is written, but for what is on its way."""
         self._over.set()
 
     async def run(self) -> None:
@@ -64,11 +65,27 @@ class Source:
                     written += due
                 if loop.time() - self._renewed_s > lease.renewed_every_s:
                     await self._renew(lease)
-            except (BusFull, BusUnavailable, LeaseLost):
+            except (BusFull, BusUnavailable, LeaseLost) as error:
                 self.refused += 1
-                lease = None
+                if not isinstance(error, BusFull):  # then nothing was applied
+                    await self._give_back(lease)
+                    lease = None
                 began, written = loop.time(), 0  # what was not written in time never was due
             await asyncio.sleep(TICK_S)
+        await self._make_sure(lease)
+        self.silent.set()
+
+    async def _make_sure(self, lease: Lease | None) -> None:
+        """Learns what Redis holds in the end."""
+        while True:
+            try:
+                lease = lease or await self._lease()
+                await self._renew(lease)
+            except (BusFull, BusUnavailable, LeaseLost):
+                lease = None
+                await asyncio.sleep(TICK_S)
+            else:
+                return
 
     async def _lease(self) -> Lease:
         async with asyncio.timeout(60):
@@ -81,6 +98,12 @@ class Source:
         self.accepted = [number for number in self.accepted if number < known]
         self._following = max(self._following, known)
         return lease
+
+    async def _give_back(self, lease: Lease | None) -> None:
+        """As workers do whose write has an unknown outcome: so the next lease need not wait for this one's expiry."""
+        if lease is not None:
+            with suppress(BusFull, BusUnavailable, LeaseLost):
+                await lease.hand_over()
 
     async def _renew(self, lease: Lease) -> None:
         await lease.renew()
@@ -103,11 +126,14 @@ class Listener:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.seen: list[int] = []
+        self.voided: list[int] = []  # seen, and then a gap told that they are not the session's any more
         self.gaps: list[Event] = []
+        self.epochs: set[str] = set()  # which it knows of
         self.longest_wait_s = 0.0
         self.connection: Connection | None = None
         self.failure: VoicebusError | None = None
         self.ready = asyncio.Event()
+        self._seqs: list[int] = []  # of what it has seen
         self._last_s = 0.0
         self._news = asyncio.Event()
 
@@ -120,11 +146,14 @@ class Listener:
             ) as self.connection:
                 self.ready.set()
                 async for event in self.connection:
+                    if self.connection.position:
+                        self.epochs.add(self.connection.position.epoch)
                     if event.type == "gap":
-                        self.gaps.append(event)
+                        self._note_gap(event)
                     if event.type != "token":
                         continue
                     self.seen.append(int(event.data["token"]))
+                    self._seqs.append(event.seq or 0)
                     if self._last_s:
                         self.longest_wait_s = max(self.longest_wait_s, loop.time() - self._last_s)
                     self._last_s = loop.time()
@@ -133,6 +162,13 @@ class Listener:
             self.failure = error
             self.ready.set()
             self._news.set()
+
+    def _note_gap(self, gap: Event) -> None:
+        self.gaps.append(gap)
+        if gap.data["stream"] == "events" and gap.data["reason"] in {"epoch_changed", "ahead"}:
+            kept = sum(seq < gap.number("from") for seq in self._seqs)
+            self.voided += self.seen[kept:]
+            del self.seen[kept:], self._seqs[kept:]
 
     async def caught_up(self) -> None:
         """Returns when it has the last token that its source was promised to have written, or can't have it."""
@@ -149,6 +185,13 @@ class Listener:
         """What it got of what was accepted."""
         return Tally.of(self.source.accepted, self.seen)
 
+    @property
+    def untold(self) -> int:
+        """How many events that Redis has forgotten it was not told of: by a gap if it had them, else by a new epoch."""
+        if len(self.epochs) > 1:
+            return 0
+        return len(set(self.source.forgotten).difference(self.voided))
+
 
 class Crowd:
     """Sources and the clients that listen to them."""
@@ -163,6 +206,8 @@ class Crowd:
             source.stop()
         try:
             async with asyncio.timeout(within_s), asyncio.TaskGroup() as waiting:
+                for source in self.sources:
+                    await source.silent.wait()
                 for listener in self.listeners:
                     waiting.create_task(listener.caught_up())
         except TimeoutError:
@@ -173,6 +218,17 @@ class Crowd:
         """Of all clients, and of what Redis forgot."""
         forgotten = Tally(lost=sum(len(source.forgotten) for source in self.sources))
         return total([forgotten, *(listener.tally for listener in self.listeners)])
+
+    @property
+    def tally_but_for_told(self) -> Tally:
+        """Of all clients; what Redis forgot is lost only if they were not told of it."""
+        untold = Tally(lost=sum(listener.untold for listener in self.listeners))
+        return total([untold, *(listener.tally for listener in self.listeners)])
+
+    @property
+    def forgotten(self) -> int:
+        """How many events Redis forgot that it had accepted."""
+        return sum(len(source.forgotten) for source in self.sources)
 
     @property
     def recovery_s(self) -> float:

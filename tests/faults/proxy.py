@@ -26,7 +26,9 @@ class _End(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes to pass on."""
-        if not self._pair.deaf:
+        pair = self._pair
+        data = pair.proxy.passing(pair, data, up=self is pair.client)
+        if data and not pair.deaf:
             self.other.transport.write(data)
 
     def pause_writing(self) -> None:
@@ -108,6 +110,10 @@ class Proxy:
         """A client comes."""
         return Pair(self).client
 
+    def passing(self, pair: "Pair", data: bytes, *, up: bool) -> bytes:
+        """What goes on of these bytes, which are for the server (`up`) or for the client."""
+        return data
+
     def open(self, pair: "Pair") -> None:
         """Connects the pair to a target, or sends its client away."""
         opening = asyncio.get_running_loop().create_task(self._open(pair))
@@ -140,7 +146,13 @@ class Proxy:
 @asynccontextmanager
 async def proxy(targets: Sequence[int]) -> AsyncIterator[Proxy]:
     """A running proxy to these ports of 127.0.0.1."""
-    made = Proxy(targets)
+    async with serving(Proxy(targets)) as made:
+        yield made
+
+
+@asynccontextmanager
+async def serving(made: Proxy) -> AsyncIterator[Proxy]:
+    """The proxy listens while inside."""
     server = await asyncio.get_running_loop().create_server(made.take, "127.0.0.1", 0)
     made.port = server.sockets[0].getsockname()[1]
     try:

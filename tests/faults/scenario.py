@@ -28,12 +28,21 @@ class Outcome:
     remarks: str = ""
     redis: str = ""  # which kind; `record` knows
     seed: int = field(default=SEED)
+    system: str = "Voicebus"  # or the one that it is compared with
+    software: str = ""  # that system's versions
+
+    @property
+    def clean(self) -> bool:
+        """Whether all came through, once and in its place."""
+        return self.tally == Tally()
 
     def __str__(self) -> str:
         recovery = "" if self.recovery_s is None else f", worst recovery {self.recovery_s:.2f} s"
         remarks = f"; {self.remarks}" if self.remarks else ""
-        name = f"{self.scenario} [{self.redis}, seed {self.seed}]"
+        system = "" if self.system == "Voicebus" else f"{self.system}: "
+        name = f"{system}{self.scenario} [{self.redis}, seed {self.seed}]"
         return f"{name}: {self.load}; {self.faults}: {self.tally}{recovery}{remarks}"
 
 
-Record = Callable[[Outcome], None]  # the fixture `record`: shows and keeps it, and fails unless all came through
+Record = Callable[[Outcome], None]  # the fixture `record`: shows and keeps it, and fails unless all came through;
+#                                     `record_peer` does not fail

@@ -21,12 +21,26 @@ def children(process: int) -> list[int]:
         return []
 
 
+def descendants(process: int) -> list[int]:
+    """Its children, theirs, and so on."""
+    return [each for child in children(process) for each in (child, *descendants(child))]
+
+
 def alive(process: int) -> bool:
     """Whether a process exists and has not ended."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+async def soon(condition: Callable[[], bool], *, timeout_s: float = 5.0) -> bool:
+    """As `until`; whether it came to be so in time."""
+    try:
+        await until(condition, timeout_s=timeout_s)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def until(condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.process_tree import children
+from support.process_tree import descendants
 from support.programs import Program
 from voicebus.bus.settings import BusSettings
 from voicebus_stack.ready import wait_until_ready
@@ -183,7 +183,7 @@ class WorkerPool:
     def kill(self, pid: int) -> list[int]:
         """`kill -9` of one of them; returns the processes that it has left behind, which are to end by themselves."""
         process, _ = self._running.pop(pid)
-        below = _descendants(pid)
+        below = descendants(pid)
         process.kill()
         process.wait(10)
         return below
@@ -199,7 +199,3 @@ class WorkerPool:
             process.kill()
             process.wait(10)
         self._running.clear()
-
-
-def _descendants(pid: int) -> list[int]:
-    return [process for child in children(pid) for process in (child, *_descendants(child))]

@@ -1,6 +1,8 @@
 """`python -m` a service, without the seconds that its imports take: a process that has them is forked.
 
 What runs is a process of its own like any other, with its own environment, which may be killed, stopped or drained.
+`CLOCK_OFF_S` in its environment is by how much its clock is ahead; what measures time only, such as `time.monotonic`,
+knows nothing of it.
 """
 
 import multiprocessing
@@ -9,13 +11,21 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+CLOCK_OFF: Final = "CLOCK_OFF_S"
 SERVICES: Final = ("gateway", "stt_worker", "agent_worker", "tts_worker")
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload([f"{service}.__main__" for service in SERVICES])
+_PRELOADED: Final = [f"{service}.__main__" for service in SERVICES]
+_context.set_forkserver_preload(_PRELOADED)
+
+
+def preload(*modules: str) -> None:
+    """What else the processes are forked with, if none has been forked yet: else each imports it by itself."""
+    _context.set_forkserver_preload([*_PRELOADED, *modules])
 
 
 class Program:
@@ -63,6 +73,9 @@ class Program:
 def _run(module: str, environment: dict[str, str], log: Path | None) -> None:
     os.environ.clear()
     os.environ.update(environment)
+    if off_s := environment.get(CLOCK_OFF):
+        travel = import_module("time_machine").travel  # few processes need it
+        travel(timedelta(seconds=float(off_s)), tick=True).start()
     if log:
         with log.open("wb") as file:
             os.dup2(file.fileno(), sys.stderr.fileno())

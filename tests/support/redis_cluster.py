@@ -4,7 +4,7 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,11 @@ class Node:
         """The reply to a command, without a redirection."""
         with redis.Redis(port=self.port, socket_timeout=10) as client:
             return client.execute_command(*command)
+
+    def hold_back(self, primary: "Node") -> None:
+        """This replica gets nothing more of what is written at its primary, and is no worse for it to look at."""
+        self.ask("CONFIG", "SET", "masterauth", "a password that nobody asks for")
+        primary.ask("CLIENT", "KILL", "TYPE", "replica")
 
     def kill(self) -> None:
         self.process.kill()
@@ -99,10 +104,13 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float = 20) -> None:
 
 
 @contextmanager
-def running_cluster(folder: Path, *, replicas: int = 0) -> Iterator[Cluster]:
-    """Three primaries, and a replica each for the first so many; all stop at the end."""
+def running_cluster(folder: Path, *, replicas: int = 0, timeout_ms: int = 15_000) -> Iterator[Cluster]:
+    """Three primaries, and a replica each for the first so many; all stop at the end.
+
+    A server that the others have not heard of for `timeout_ms` is taken for dead.
+    """
     with ExitStack() as stack:
-        nodes = [_start(stack, folder) for _ in range(3 + replicas)]
+        nodes = [_start(stack, folder, timeout_ms) for _ in range(3 + replicas)]
         cluster = Cluster(nodes[:3], nodes[3:])
         for number, node in enumerate(nodes):
             wait_for_port(node.port)
@@ -120,15 +128,20 @@ def running_cluster(folder: Path, *, replicas: int = 0) -> Iterator[Cluster]:
         yield cluster
 
 
-def _start(stack: ExitStack, folder: Path) -> Node:
+def _start(stack: ExitStack, folder: Path, timeout_ms: int) -> Node:
     port = _free_port()
     home = folder / str(port)
     home.mkdir()
-    extra = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "15000")
-    command = [*redis_command(port, home), *extra]
-    node = Node(port, subprocess.Popen(command, stdout=subprocess.DEVNULL))
+    extra = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout")
+    command = [*redis_command(port, home), *extra, str(timeout_ms)]
+    node = Node(port, serve(command))
     stack.callback(node.kill)
     return node
+
+
+def serve(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Starts a server. One whose file may not grow is told so by an error, as when its disk is full, not by SIGXFSZ."""
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, restore_signals=False)
 
 
 def _free_port() -> int:

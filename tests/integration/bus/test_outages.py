@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from support.redis_cluster import serve
 from support.sessions import events_of
 
 from voicebus.bus.bus import Bus, open_bus
@@ -31,7 +33,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen(redis_command(self.port, self._folder), stdout=subprocess.DEVNULL)
+        self._process = serve(redis_command(self.port, self._folder))
         wait_for_port(self.port)
 
     def signal(self, number: signal.Signals) -> None:
@@ -42,6 +44,11 @@ class Server:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def limit_file(self, size: int) -> None:
+        """Its file may not grow beyond this, as when its disk is full."""
+        assert self._process is not None
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     @contextmanager
     def running(self) -> Iterator["Server"]:
@@ -133,6 +140,21 @@ async def test_listeners_are_told_when_their_connection_was_cut_and_hear_again(s
             assert ears.heard == [b"before", b"after"]
 
 
+async def test_a_connection_that_worked_is_made_anew_at_once_however_many_were_lost_before(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voicebus.bus.ear._PAUSES_S", (0.01, 0.01, 3_600))
+    async with a_bus(server) as bus:
+        ears = Ears()
+        async with bus.subscriptions.listening("channel", ears), asyncio.timeout(15):
+            for cut in range(1, 5):
+                while bus.subscriptions.deaf:  # noqa: ASYNC110 - until it works
+                    await asyncio.sleep(0.01)
+                await bus.calls.command("CLIENT", "KILL", "TYPE", "pubsub")
+                await ears.wait()
+                assert ears.losses == cut
+
+
 async def test_at_the_memory_limit_input_is_refused_and_workers_finish(server: Server) -> None:
     async with a_bus(server) as bus:
         session, _ = await bus.sessions.open(NewSession(), "alice")
@@ -152,6 +174,48 @@ async def test_at_the_memory_limit_input_is_refused_and_workers_finish(server: S
             await lease.emit(Emission().answered(1).cursor(delivery.id))
             assert await lease.release()
         assert [e.type for e in await events_of(bus, session.session_id)] == ["session_start", "user", "token"]
+
+
+async def test_while_its_disk_is_full_redis_is_there_but_input_is_refused_for_now(server: Server) -> None:
+    async with a_bus(server) as bus:
+        session, _ = await bus.sessions.open(NewSession(), "alice")
+        server.limit_file(1)
+        said, refused = 0, 0
+        async with asyncio.timeout(15):
+            while refused < 5:
+                try:
+                    await bus.inbox.submit(session.session_id, f"t{said}", agent_type="p", message_id=f"m{said}")
+                    said += 1
+                except BusFull:
+                    refused += 1
+            await bus.ping()
+            server.limit_file(resource.RLIM_INFINITY)
+            while refused:
+                with suppress(BusFull):
+                    await bus.inbox.submit(session.session_id, f"t{said}", agent_type="p", message_id=f"m{said}")
+                    refused = 0
+        assert [e.type for e in await events_of(bus, session.session_id)] == ["session_start"] + ["user"] * (said + 1)
+
+
+async def test_a_primary_that_wants_a_replica_is_waited_for_until_it_has_one_or_wants_none(server: Server) -> None:
+    async with a_bus(server) as bus:
+        session, _ = await bus.sessions.open(NewSession(), "alice")
+        with redis.Redis(port=server.port) as other:
+            other.config_set("min-replicas-to-write", 1)
+            asked = asyncio.create_task(bus.inbox.submit(session.session_id, "hello", agent_type="p"))
+            async with asyncio.timeout(5):
+                while not bus.calls._lane(0).waiting:  # noqa: ASYNC110 - it was refused
+                    await asyncio.sleep(0.01)
+            other.config_set("min-replicas-to-write", 0)
+        await asked
+        assert [e.type for e in await events_of(bus, session.session_id)] == ["session_start", "user"]
+
+
+async def test_a_process_starts_at_the_memory_limit_too(server: Server) -> None:
+    async with a_bus(server) as bus:
+        await bus.calls.command("CONFIG", "SET", "maxmemory", "1")
+        async with a_bus(server) as another:
+            await another.ping()
 
 
 async def test_at_the_memory_limit_the_log_is_read_after_a_restart_too(server: Server) -> None:

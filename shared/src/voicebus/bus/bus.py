@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from voicebus.bus.backlog import Backlog, read_backlog
@@ -19,7 +19,7 @@ from voicebus.bus.sessions import Sessions
 from voicebus.bus.settings import BusSettings
 from voicebus.bus.stages import Stages
 from voicebus.bus.subscriptions import Subscriptions
-from voicebus.contract.errors import VoicebusError
+from voicebus.contract.errors import BusFull, VoicebusError
 from voicebus.contract.keys import Keys, Stage
 
 
@@ -46,12 +46,13 @@ class Bus:
         return Stages(self.calls, self.keys, self.settings, self.publish, stage=stage, worker=worker)
 
     async def ping(self) -> None:
-        """Returns if Redis answers.
+        """Returns if Redis answers, even if it takes no writes for want of room: who sends some is told so.
 
         Raises:
             BusUnavailable: it doesn't.
         """
-        await self.calls.command("PING")
+        with suppress(BusFull):
+            await self.calls.command("PING")
 
     async def backlog(self) -> dict[Stage, Backlog]:
         """What waits for workers.
@@ -110,8 +111,11 @@ async def open_bus(settings: BusSettings) -> AsyncIterator[Bus]:
 async def _unusable(calls: Calls, keys: Keys) -> VoicebusError | None:
     """Why this Redis can't be used, if it can't."""
     try:
-        await calls.command("SET", keys.layout, keys.partitions, "NX")
-        found = int(await calls.command("GET", keys.layout))
+        noted = await calls.command("GET", keys.layout)
+        if noted is None:  # only then is there room needed
+            await calls.command("SET", keys.layout, keys.partitions, "NX")
+            noted = await calls.command("GET", keys.layout)
+        found = int(noted)
     except VoicebusError as error:
         return error
     if found == keys.partitions:

@@ -9,7 +9,8 @@ from typing import Any
 
 from voicebus.bus.lane import Call, Lane
 from voicebus.bus.scripts import ScriptName, sha
-from voicebus.bus.servers import Server, Servers
+from voicebus.bus.server import Server
+from voicebus.bus.servers import Servers
 from voicebus.bus.wire import Arg, pack
 
 _MOST_WAITING = 20_000  # for one server
@@ -39,7 +40,7 @@ class Calls:
 
         Raises:
             BusUnavailable: no answer within the deadline; it may or may not have been applied.
-            BusFull: Redis is at its memory limit; it was not applied.
+            BusFull: Redis is at its memory limit, or can't write to its disk; it was not applied.
         """
         return await self.start(*command)
 
@@ -93,6 +94,8 @@ class Calls:
             slot: lane for lane in lanes for slot in lane.slots_in_flight if self._servers.at(slot) != lane.server
         }
         for lane in lanes:
+            if lane.server not in self._servers.all:
+                lane.give_up()
             self._distribute(lane)
 
     def _landed(self, lane: Lane) -> None:

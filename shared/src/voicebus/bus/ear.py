@@ -12,7 +12,8 @@ import structlog
 
 from voicebus.bus import metrics
 from voicebus.bus.calls import Calls
-from voicebus.bus.servers import Server, Servers
+from voicebus.bus.server import Server
+from voicebus.bus.servers import Servers
 from voicebus.bus.slots import slot_of_key
 from voicebus.bus.wire import Reply, ReplyError, Wire, WireLost, open_wire, pack
 from voicebus.contract.errors import VoicebusError
@@ -86,12 +87,12 @@ class Ear:
         try:
             while True:
                 reason = await self._listen()
+                losses = losses + 1 if self.deaf else 0
                 self.deaf = True
                 metrics.subscriptions_lost.inc()
                 _log.warning("subscription_lost", server=self.server.name, reason=reason)
                 self._servers.doubt(self.server, answers=False)
                 await asyncio.sleep(_PAUSES_S[min(losses, len(_PAUSES_S) - 1)])
-                losses += 1
         finally:
             self._close()
 

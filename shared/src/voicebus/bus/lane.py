@@ -13,7 +13,8 @@ from typing import Any
 from voicebus.bus import metrics
 from voicebus.bus.link import Link
 from voicebus.bus.scripts import SCRIPTS, source
-from voicebus.bus.servers import Server, Servers
+from voicebus.bus.server import Server
+from voicebus.bus.servers import Servers
 from voicebus.bus.wire import Reply, ReplyError, WireLost, pack
 from voicebus.contract.errors import BusFull, BusUnavailable, VoicebusError
 
@@ -21,8 +22,12 @@ LOAD_SCRIPTS = [pack("SCRIPT", "LOAD", source(name)) for name in SCRIPTS]
 _MOST = 512  # calls in one pipeline
 _PAUSES_S = (0.02, 0.1, 0.25, 0.5)
 _ASKED_S = 1.0  # a server that takes longer for a slot that it is being given is left alone until later
-_PASSING = {"NOSCRIPT", "LOADING", "READONLY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY"}
-_ELSEWHERE = {"MOVED", "READONLY", "CLUSTERDOWN"}  # another server may serve the slot by now
+_PASSING = {
+    *("NOSCRIPT", "LOADING", "READONLY", "NOREPLICAS", "BUSY"),
+    *("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"),
+}
+_FULL = {"OOM", "MISCONF"}  # no room in memory, or on the disk that it writes its file to
+_ELSEWHERE = {"MOVED", "READONLY", "CLUSTERDOWN", "MASTERDOWN"}  # another server may serve the slot by now
 
 
 @dataclass(slots=True, eq=False)
@@ -54,17 +59,15 @@ class Call:
 
 
 def _translated(error: ReplyError) -> VoicebusError:
-    """Redis's error as one of the contract's tree. Servers before 7 wrap what a script's command said."""
-    if error.kind == "OOM" or "OOM command not allowed" in str(error):
+    """Redis's error as one of the contract's tree."""
+    if error.kind in _FULL:
         return BusFull()
     return VoicebusError("internal", f"Redis: {error}")
 
 
 def _passes(reply: Reply) -> bool:
     """Whether the same call may succeed in a moment."""
-    return isinstance(reply, ReplyError) and (
-        reply.kind in _PASSING or reply.kind in {"MOVED", "ASK"} or "-READONLY " in str(reply)
-    )
+    return isinstance(reply, ReplyError) and reply.kind in _PASSING
 
 
 class Lane:
@@ -102,6 +105,10 @@ class Lane:
         """Gives away what is not in flight, in order."""
         calls, self._waiting = self._waiting, []
         return calls
+
+    def give_up(self) -> None:
+        """The server has nothing to serve any more: what it has not answered is to be sent elsewhere."""
+        self._link.give_up()
 
     async def run(self) -> None:
         """Sends what was added, until cancelled; then what is in flight fails."""
@@ -180,7 +187,7 @@ class Lane:
             reason = "Redis puts calls off."
             if reply.kind == "ASK":
                 asks.setdefault(str(reply).split()[-1], []).append(call)
-            elif reply.kind in _ELSEWHERE or "-READONLY " in str(reply):
+            elif reply.kind in _ELSEWHERE:
                 self._servers.doubt(self.server, answers=True)
         for name, calls in asks.items():
             await self._send_asking(self._servers.named(name), calls)

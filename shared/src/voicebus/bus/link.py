@@ -48,6 +48,10 @@ class Link:
             self._wire.close()
             self._wire = None
 
+    def give_up(self) -> None:
+        """Takes the server for dead: an exchange that waits for its answer loses the connection at once."""
+        self._lose()
+
     def _take(self, reply: Reply) -> None:
         self._replies.append(reply)
         if len(self._replies) == self._missing and self._answered and not self._answered.done():

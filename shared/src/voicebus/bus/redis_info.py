@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Mapping
 
 from voicebus.bus.calls import Calls
-from voicebus.bus.servers import Server, Servers
+from voicebus.bus.server import Server
+from voicebus.bus.servers import Servers
 
 RedisInfo = Mapping[str, str]
 

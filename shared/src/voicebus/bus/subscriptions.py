@@ -13,7 +13,8 @@ from uuid import uuid4
 
 from voicebus.bus.calls import Calls
 from voicebus.bus.ear import Ear
-from voicebus.bus.servers import Server, Servers
+from voicebus.bus.server import Server
+from voicebus.bus.servers import Servers
 from voicebus.contract.errors import BusUnavailable
 
 _AGAIN_S = 0.1  # until a channel that its server sent away is looked for again

@@ -52,7 +52,7 @@ ERRORS = {
         ErrorCode("too_slow", "The client fell behind what is kept.", 409, True, close=4508),
         ErrorCode("draining", "This gateway is going away; another one serves on.", 503, True, close=1012),
         ErrorCode("bus_unavailable", "The bus can't be reached.", 503, True, close=1011),
-        ErrorCode("bus_full", "The bus is out of memory.", 507, True),
+        ErrorCode("bus_full", "The bus is out of memory or disk space.", 507, True),
         ErrorCode("internal", "Something failed inside.", 500, True, close=1011),
         ErrorCode("audio_busy", "Another audio stream is open in this session.", 409, True),
         ErrorCode("audio_not_open", "No audio stream is open on this connection.", 409),
@@ -108,7 +108,7 @@ class BusUnavailable(VoicebusError):
 
 
 class BusFull(VoicebusError):
-    """Redis is at its memory limit; nothing was applied."""
+    """Redis is at its memory limit, or can't write to its disk; nothing was applied."""
 
     def __init__(self) -> None:
         super().__init__("bus_full")

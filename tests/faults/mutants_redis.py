@@ -1,0 +1,65 @@
+"""How to break what the scenarios in which Redis itself fails watch."""
+
+from mutants.mutant import Mutant
+
+_LUA = "shared/src/voicebus/bus/lua"
+_OUTAGES = "tests/faults/test_redis_outages.py"
+_FULL = "tests/faults/test_redis_full.py"
+_MACHINE = f"{_OUTAGES}::test_what_redis_had_not_on_disk_when_its_machine_failed_is_told_and_said_again"
+_FAILOVERS = (
+    "tests/faults/test_sentinel_failover.py::test_what_a_killed_primary_takes_along_is_told_and_said_again",
+    "tests/faults/test_cluster_failover.py::test_what_a_killed_primary_takes_along_is_told_and_said_again",
+)
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "written-again",
+        "a worker's write that goes out again has no second effect",
+        f"{_LUA}/emit.lua",
+        "if this <= last then return { 'repeated', tonumber(get(stage .. '.result') or '0'), 1 } end\n"
+        "if this ~= last + 1 then",
+        "if this > last + 1 then",
+        (
+            f"{_OUTAGES}::test_all_wait_for_a_redis_that_stalls",
+            f"{_OUTAGES}::test_what_was_on_its_way_when_redis_cut_its_clients_off_takes_effect_once",
+        ),
+    ),
+    Mutant(
+        "not-read-again",
+        "what was published while nobody listened is read from the log",
+        "services/gateway/src/gateway/feed.py",
+        "        self._again = self.reading\n        self.reading = True\n        if sent",
+        "        if sent",
+        (
+            f"{_OUTAGES}::test_who_was_cut_off_from_what_is_published_reads_what_it_missed",
+            f"{_OUTAGES}::test_all_wait_for_a_redis_that_is_killed_and_comes_back_with_its_file",
+        ),
+    ),
+    Mutant(
+        "old-epoch",
+        "what was lost with an epoch is told to who had it",
+        f"{_LUA}/read.lua",
+        "valid, valid_n = math.min(valid, tonumber(seq) - 1), math.min(valid_n, tonumber(n) - 1)",
+        "",
+        (_MACHINE, *_FAILOVERS),
+    ),
+    Mutant(
+        "said-once",
+        "what was acknowledged and is lost with an epoch is said again",
+        "clients/python/src/voicebus_client/outbox.py",
+        "lost = [done for done in self._done if done.epoch != epoch and done.seq > seq]",
+        "lost = list[_Done]()",
+        (_MACHINE, *_FAILOVERS),
+    ),
+    Mutant(
+        "refused-for-good",
+        "what there is no room for is to be said again",
+        "shared/src/voicebus/contract/errors.py",
+        '"The bus is out of memory or disk space.", 507, True',
+        '"The bus is out of memory or disk space.", 507, False',
+        (
+            f"{_FULL}::test_without_memory_input_is_refused_and_workers_finish",
+            f"{_FULL}::test_while_its_disk_is_full_redis_takes_nothing_and_loses_nothing",
+        ),
+    ),
+)

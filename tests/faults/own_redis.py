@@ -1,0 +1,126 @@
+"""Redis that belongs to one scenario: it can be stalled, killed and started again with its data."""
+
+import asyncio
+import os
+import resource
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+from support.redis_cluster import Node, running_cluster, serve
+
+from voicebus.bus.wire import Arg
+from voicebus_stack.redis_server import free_port, redis_command, wait_for_port
+
+_HELD_UP_S: Final = 0.06
+_ENDLESS: Final = resource.RLIM_INFINITY
+
+
+@dataclass(frozen=True)
+class OwnRedis:
+    """One server, or a cluster's three primaries."""
+
+    url: str
+    nodes: Sequence[Node]
+
+    async def stall(self, seconds: float) -> None:
+        """No server does anything for so long; none is told of it."""
+        self._signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._signal(signal.SIGCONT)
+
+    async def cut_off(self, kind: str, *before: Arg) -> None:
+        """Closes the connections of clients of this kind, those that are not served at the moment in mid-command.
+
+        `before` is a command that every server gets before.
+        """
+        self._signal(signal.SIGSTOP)
+        try:
+            cutting = [asyncio.create_task(asyncio.to_thread(_cut_off, node, kind, before)) for node in self.nodes]
+            await asyncio.sleep(_HELD_UP_S)  # what clients send meanwhile is served in one go with what cuts them off
+        finally:
+            self._signal(signal.SIGCONT)
+        await asyncio.gather(*cutting)
+
+    async def restart(self, away_s: float, *, unwritten_s: float = 0.0) -> None:
+        """`kill -9` of every server; after this time they are there again with what was on disk.
+
+        Without the last `unwritten_s`, as when the machine fails.
+        """
+        sizes = [_files(node) for node in self.nodes]
+        await asyncio.sleep(unwritten_s)
+        for node in self.nodes:
+            node.kill()
+        if unwritten_s:
+            for files in sizes:
+                for path, size in files.items():
+                    os.truncate(path, size)
+        await asyncio.sleep(away_s)
+        await asyncio.to_thread(start_again, *self.nodes)
+
+    def fill_memory(self) -> None:
+        """No server has memory for more than it holds."""
+        self.everywhere("CONFIG", "SET", "maxmemory", "1")
+
+    def free_memory(self) -> None:
+        """They have enough again."""
+        self.everywhere("CONFIG", "SET", "maxmemory", "0")
+
+    def fill_disk(self) -> None:
+        """No server can write to its file any more."""
+        for node in self.nodes:
+            resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (max(_files(node).values()), _ENDLESS))
+
+    def free_disk(self) -> None:
+        """They can again."""
+        for node in self.nodes:
+            resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (_ENDLESS, _ENDLESS))
+
+    def everywhere(self, *command: Arg) -> None:
+        """A command for each server; the replies are not looked at."""
+        for node in self.nodes:
+            node.ask(*command)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for node in self.nodes:
+            os.kill(node.process.pid, number)
+
+
+def _cut_off(node: Node, kind: str, before: tuple[Arg, ...]) -> None:
+    if before:
+        node.ask(*before)
+    node.ask("CLIENT", "KILL", "TYPE", kind)
+
+
+def _files(node: Node) -> dict[Path, int]:
+    """The node's append-only files and their sizes."""
+    home = Path(f"/proc/{node.process.pid}/cwd").resolve()
+    return {path: path.stat().st_size for path in home.rglob("*.aof")}
+
+
+def start_again(*nodes: Node) -> None:
+    """As they were started, with what they have on disk; they listen."""
+    for node in nodes:
+        node.process = serve(cast("list[str]", node.process.args))
+    for node in nodes:
+        wait_for_port(node.port)
+
+
+@contextmanager
+def own_redis(folder: Path, kind: str) -> Iterator[OwnRedis]:
+    """It runs; ended at the end."""
+    with ExitStack() as stack:
+        if kind == "cluster":
+            cluster = stack.enter_context(running_cluster(folder))
+            yield OwnRedis(cluster.url, cluster.primaries)
+        else:
+            port = free_port()
+            node = Node(port, serve(redis_command(port, folder)))
+            stack.callback(node.kill)
+            wait_for_port(port)
+            yield OwnRedis(f"redis://{node.name}/0", [node])

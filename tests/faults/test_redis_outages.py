@@ -1,0 +1,91 @@
+"""Redis stalls, restarts, forgets its scripts or cuts its clients off: all wait for it and go on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from faults.gateways import Gateways
+from faults.own_redis import OwnRedis, own_redis
+from faults.scenario import Record
+from faults.scene import ROUNDS, Scene, scene, two_gateways
+
+STALL_S = 6.0  # longer than an answer is waited for: what was on its way goes out a second time
+AWAY_S = 1.0
+UNWRITTEN_S = 0.5
+CUTS = 20 * ROUNDS
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def server(redis_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
+    with own_redis(tmp_path_factory.mktemp("redis"), redis_kind) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gateways(server: OwnRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
+    with two_gateways(server.url, tmp_path_factory.mktemp("gateways")) as running:
+        yield running
+
+
+@pytest.fixture
+async def at_work(server: OwnRedis, gateways: Gateways) -> AsyncIterator[Scene]:
+    async with scene(server.url, gateways) as made:
+        yield made
+
+
+async def test_all_wait_for_a_redis_that_stalls(at_work: Scene, server: OwnRedis, record: Record) -> None:
+    for _ in range(ROUNDS):
+        await at_work.pause()
+        await server.stall(STALL_S)
+        await at_work.ready.all_ready()
+    await at_work.recorded(record, "Redis stalls", f"{ROUNDS} times {STALL_S:.0f} s")
+    assert at_work.ready.told
+
+
+async def test_all_wait_for_a_redis_that_is_killed_and_comes_back_with_its_file(
+    at_work: Scene, server: OwnRedis, record: Record
+) -> None:
+    """What was written is lost if its fsync was late: `appendfsync everysec` promises no more."""
+    for _ in range(ROUNDS):
+        await at_work.pause()
+        await server.restart(AWAY_S)
+        await at_work.ready.all_ready()
+    await at_work.recorded(
+        record, "Redis is killed", f"{ROUNDS} times kill -9, back after {AWAY_S:.0f} s", forgetful=True
+    )
+    assert at_work.ready.told
+
+
+async def test_what_redis_had_not_on_disk_when_its_machine_failed_is_told_and_said_again(
+    at_work: Scene, server: OwnRedis, record: Record
+) -> None:
+    for _ in range(ROUNDS):
+        await at_work.pause()
+        await server.restart(AWAY_S, unwritten_s=UNWRITTEN_S)
+        await at_work.ready.all_ready()
+    faults = f"{ROUNDS} times back without the last {UNWRITTEN_S:g} s"
+    await at_work.recorded(record, "Redis's machine fails", faults, forgetful=True)
+    assert at_work.listening.forgotten
+    assert at_work.ready.told
+
+
+async def test_who_was_cut_off_from_what_is_published_reads_what_it_missed(
+    at_work: Scene, server: OwnRedis, record: Record
+) -> None:
+    for _ in range(CUTS):
+        await asyncio.sleep(at_work.chance.uniform(0.0, 0.1))
+        await server.cut_off("pubsub")
+    await at_work.recorded(record, "Redis cuts off who listens", f"{CUTS} times CLIENT KILL TYPE pubsub")
+    assert at_work.ready.told
+
+
+async def test_what_was_on_its_way_when_redis_cut_its_clients_off_takes_effect_once(
+    at_work: Scene, server: OwnRedis, record: Record
+) -> None:
+    for _ in range(CUTS):
+        await asyncio.sleep(at_work.chance.uniform(0.0, 0.1))
+        await server.cut_off("normal", "SCRIPT", "FLUSH")
+    faults = f"{CUTS} times SCRIPT FLUSH and CLIENT KILL TYPE normal"
+    await at_work.recorded(record, "Redis cuts off who writes", faults)
