@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test compose-test model mutants kills faults faults-mutants observability-test check docs lock clean
+.PHONY: help install run demo test compose-test model mutants kills faults faults-mutants soak observability-test check docs lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,7 +38,7 @@ compose-test: install  ## docker-compose.yml on a Docker engine: build, turns, k
 	@COMPOSE_TEST=1 $(BIN)/python -m pytest -q -n 0 tests/compose $(ARGS)
 
 kills: install  ## kill -9 of every worker, 20 times each, 100 interruptions, ten minutes of silence (SEED=… repeats)
-	@KILLS=20 SILENCE_MINUTES=10 INTERRUPTIONS=100 $(BIN)/python -m pytest -q -n 0 -s tests/faults tests/e2e/test_barge_in.py $(ARGS)
+	@KILLS=20 SILENCE_MINUTES=10 INTERRUPTIONS=100 $(BIN)/python -m pytest -q -n 0 -s tests/faults/test_kills.py tests/faults/test_silence.py tests/faults/test_unknown_outcome.py tests/e2e/test_barge_in.py $(ARGS)
 
 mutants: install  ## break each invariant: the tests must notice (ARGS=name …)
 	@PYTHONPATH=tests $(BIN)/python -m mutants.run mutants.broken $(ARGS)
@@ -50,6 +50,9 @@ faults: install  ## the fault suite at full size, on one Redis and on a cluster;
 
 faults-mutants: install  ## break what the fault suite watches, one promise at a time: it must notice (ARGS=name …)
 	@PYTHONPATH=tests $(BIN)/python -m mutants.run faults.mutants $(ARGS)
+
+soak: install  ## steady load for a while: memory, keys and files stay flat (MINUTES=30, SEED=… repeats)
+	@SOAK_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m pytest -q -n 0 -s tests/faults/test_soak.py $(ARGS)
 
 model: install  ## random processes, crashes and lost calls against the bus's promises (MINUTES=20, SEED=… repeats)
 	@MODEL_MINUTES=$(or $(MINUTES),20) SEED=$(SEED) $(BIN)/python -m pytest -q -n 0 -s tests/model/test_model.py tests/model/broken.py $(ARGS)

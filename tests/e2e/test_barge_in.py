@@ -13,7 +13,7 @@ from support.wire import Message, Wire, wire
 from voicebus_client.client import Voicebus
 from voicebus_stack.question import bundled_question
 
-RUNS = int(os.environ.get("INTERRUPTIONS") or "40")
+RUNS = int(os.environ.get("INTERRUPTIONS") or "20")
 SIDE_BY_SIDE = 5
 LONG_ANSWER = "tell me ten facts about redis"
 SILENCE = bytes(32_000)

@@ -1,10 +1,13 @@
 """An MCP server whose tools leave a trace: `python effects_server.py FOLDER`.
 
-Each effect is a line in FOLDER/<session id>.<tool>, so that a test can count the effects of one conversation.
+Each effect is a line in FOLDER/<session id>.<tool>, so that a test can count the effects of one conversation; a call
+that was called off leaves one in FOLDER/<session id>.<tool>.cancelled.
 """
 
 import asyncio
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -12,47 +15,65 @@ from mcp.types import ToolAnnotations
 
 WORK_S = 0.1  # between a tool's effect and its answer
 NOTE_S = 3.0
-HOLD = "hold"  # while FOLDER has a file of this name, tools do not answer
-
-folder = Path(sys.argv[1])
-server = MCPServer("effects", log_level="CRITICAL")
+HOLD = "hold"  # while FOLDER has a file of this name, tools do not answer: the one that it names, or all
+CANCELLED = "cancelled"
 
 
-@server.tool(annotations=ToolAnnotations(idempotent_hint=True))
-async def current_time(city: str, ctx: Context) -> str:
-    """Tells what time it is in a city."""
-    path = _trace(ctx, "current_time")
-    if city not in lines(path):
-        append(path, city)
-    await _work()
-    return _told(f"It is noon in {city.title()}")
+def make_server(folder: Path) -> MCPServer:
+    """The server that leaves its traces in this folder."""
+    server = MCPServer("effects", log_level="CRITICAL")
+
+    @server.tool(annotations=ToolAnnotations(idempotent_hint=True))
+    async def current_time(city: str, ctx: Context) -> str:
+        """Tells what time it is in a city."""
+        path = _trace(folder, ctx, "current_time")
+        with _telling(path):
+            if city not in lines(path):
+                append(path, city)
+            await _work(folder, "current_time")
+        return _told(f"It is noon in {city.title()}")
+
+    @server.tool()
+    async def add(a: int, b: int, ctx: Context) -> str:
+        """Adds two numbers."""
+        path = _trace(folder, ctx, "add")
+        with _telling(path):
+            append(path, f"{a} {b}")
+            await _work(folder, "add")
+        return _told(f"The sum is {a + b}")
+
+    @server.tool()
+    async def note(text: str, ctx: Context) -> str:
+        """Writes a note down, and takes its time."""
+        append(_trace(folder, ctx, "note"), text)
+        await asyncio.sleep(NOTE_S)
+        return "noted"
+
+    return server
 
 
-@server.tool()
-async def add(a: int, b: int, ctx: Context) -> str:
-    """Adds two numbers."""
-    append(_trace(ctx, "add"), f"{a} {b}")
-    await _work()
-    return _told(f"The sum is {a + b}")
-
-
-@server.tool()
-async def note(text: str, ctx: Context) -> str:
-    """Writes a note down, and takes its time."""
-    append(_trace(ctx, "note"), text)
-    await asyncio.sleep(NOTE_S)
-    return "noted"
-
-
-def _trace(ctx: Context, tool: str) -> Path:
+def _trace(folder: Path, ctx: Context, tool: str) -> Path:
     meta = dict(ctx.request_context.meta or {})
     return folder / f"{meta['voicebus/session_id']}.{tool}"
 
 
-async def _work() -> None:
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except asyncio.CancelledError:
+        append(path.with_name(f"{path.name}.{CANCELLED}"), CANCELLED)
+        raise
+
+
+async def _work(folder: Path, tool: str) -> None:
     await asyncio.sleep(WORK_S)
-    while (folder / HOLD).exists():  # noqa: ASYNC110 - another process removes it
+    while _held(folder / HOLD, tool):  # noqa: ASYNC110 - another process removes it
         await asyncio.sleep(0.01)
+
+
+def _held(hold: Path, tool: str) -> bool:
+    return hold.exists() and hold.read_text() in ("", tool)
 
 
 def _told(beginning: str) -> str:
@@ -73,4 +94,4 @@ def lines(path: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    server.run("stdio")
+    make_server(Path(sys.argv[1])).run("stdio")

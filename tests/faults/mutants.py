@@ -2,23 +2,27 @@
 
 import re
 
+from faults import mutants_capacity, mutants_delivery, mutants_redis, mutants_turns
 from mutants.mutant import Mutant, Suite
 
 _HERE = "tests/faults"
-_KILL = (f"{_HERE}/test_gateway_kill.py",)
 
-MUTANTS: tuple[Mutant, ...] = (
-    Mutant(
-        "resume-from-head",
-        "a client that comes back gets what it missed",
-        "services/gateway/src/gateway/websocket.py",
-        "start = asked or session.position",
-        "start = session.position if asked and asked.seq > 2 else asked or session.position",
-        _KILL,
-    ),
-)
 SUITE = Suite(
-    MUTANTS,
+    (
+        Mutant(
+            "resume-from-head",
+            "a client that comes back gets what it missed",
+            "services/gateway/src/gateway/websocket.py",
+            "start = asked or session.position",
+            "start = session.position if asked and asked.seq > 2 else asked or session.position",
+            (f"{_HERE}/test_gateway_kill.py",),
+        ),
+        *mutants_delivery.MUTANTS,
+        *mutants_redis.MUTANTS,
+        *mutants_turns.MUTANTS,
+        *mutants_capacity.MUTANTS,
+    ),
     evidence=re.compile(r"AssertionError: .*: lost \d+ repeated \d+ misplaced \d+"),
-    calm=(f"{_HERE}/test_calm.py",),
+    environment={"FAULTS": "small"},
+    calm=(f"{_HERE}/test_calm.py", f"{_HERE}/test_calm_turns.py"),
 )

@@ -1,7 +1,8 @@
 """What a scenario found, as the run's summary and docs/reliability.md show it.
 
-`FAULTS=full` runs the scenarios at their full size, `SEED` repeats a run's random choices, `FAULTS_RESULTS` names a
-file that gets one JSON object per scenario.
+`FAULTS=full` runs the scenarios at their full size, `FAULTS=small` all of them at a small one; without it only those
+run that take little time. `SEED` repeats a run's random choices, `FAULTS_RESULTS` names a file that gets one JSON
+object per scenario.
 """
 
 import os
@@ -10,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+import pytest
 from faults.tally import Tally
 
 FULL: Final = os.environ.get("FAULTS") == "full"
+takes_long: Final = pytest.mark.skipif(not os.environ.get("FAULTS"), reason="takes long: make faults")
 SEED: Final = int(os.environ.get("SEED") or random.randrange(10**6))
 
 

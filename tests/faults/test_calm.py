@@ -5,7 +5,7 @@ from pathlib import Path
 from faults.crowd import crowd
 from faults.gateways import running_gateways
 from faults.proxy import proxy
-from faults.scenario import Outcome, Record
+from faults.scenario import Outcome, Record, takes_long
 from support.process_tree import until
 
 from voicebus.bus.bus import Bus
@@ -15,6 +15,7 @@ CLIENTS, SESSIONS, RATE = 20, 2, 20
 EVENTS = 60  # of each session
 
 
+@takes_long
 async def test_clients_get_everything_once_and_in_order(
     bus: Bus, bus_settings: BusSettings, tmp_path: Path, record: Record
 ) -> None:

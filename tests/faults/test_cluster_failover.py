@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 from faults.gateways import Gateways
-from faults.scenario import FULL, Record
+from faults.scenario import FULL, Record, takes_long
 from faults.scene import PARTITIONS, PREFIX, Scene, scene, two_gateways
 from support.redis_cluster import Cluster, Node, running_cluster, wait_until
 
@@ -52,6 +52,7 @@ def is_primary(node: Node) -> bool:
     return bool(node.ask("ROLE")[0] == b"master")
 
 
+@takes_long
 async def test_what_a_killed_primary_takes_along_is_told_and_said_again(
     at_work: Scene, cluster: Cluster, record: Record
 ) -> None:

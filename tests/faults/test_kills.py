@@ -1,128 +1,151 @@
-"""`kill -9` of a worker at a random moment of a turn: the client ends up with the conversation that it had anyway.
+"""`kill -9` of a worker in the middle of a turn: the client ends up with the conversation that it had anyway.
 
-`KILLS` is how many of each stage, `SEED` repeats a run.
+Of the STT worker in a word, of the TTS worker in a sentence, of the agent worker at any moment. `KILLS` is how many of
+each, `SEED` repeats a run.
 """
 
+import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator
-from itertools import product, zip_longest
+from pathlib import Path
 
 import pytest
+from faults.boundaries import Boundary
+from faults.comparison import Comparison, compare_turns, outcomes
 from faults.conversation import conversation
-from faults.installation import (
-    Asked,
-    Heard,
-    Installation,
-    Processes,
-    installation,
-    running_processes,
-    what_sum,
-    what_time,
-)
-from support.report import Show
+from faults.installation import Asked, Installation, installation, speaking, what_sum, what_time
+from faults.redis_way import RedisWay
+from faults.scenario import FULL, SEED, Outcome, Record
+from faults.turns import Heard
 
 from voicebus.contract.keys import STAGES, Stage
+from voicebus_client.connection import Connection
 
-KILLS = int(os.environ.get("KILLS") or "2")
-SEED = int(os.environ.get("SEED") or random.randrange(10**6))
-
-
-@pytest.fixture(scope="module")
-def processes(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    with running_processes(redis_url, tmp_path_factory.mktemp("faults")) as running:
-        yield running
-
-
-async def test_an_undisturbed_turn_has_all_that_a_kill_could_spoil(processes: Processes) -> None:
-    async with installation(processes) as running:
-        for asked in (what_time(), what_sum()):
-            heard = await running.undisturbed(asked)
-            turn = conversation(heard.events)
-            assert [result["outcome"] for result in turn.of("tool_result")] == ["ok"]
-            assert running.effects(heard, asked) == [asked.effect]
-            (response,) = turn.of("response")
-            assert [token["token"] for token in turn.of("token")] == [response["content"]]
-            assert len([event for event in heard.events if event.type == "token"]) > 3
-            assert list(turn.speech) == list(range(response["segments"]))
-            assert response["segments"] > 5
-            assert (turn.restarts, turn.repeated) == (0, 0)
+KILLS = int(os.environ.get("KILLS") or (20 if FULL else 1))
+KILLED: dict[Stage, str] = {
+    "stt": "the STT worker in a word",
+    "agent": "the agent worker at a random moment",
+    "tts": "the TTS worker in a sentence",
+}
+SPOKEN = 6  # writes of the TTS worker at least, each of which has more of a sentence
 
 
 @pytest.mark.timeout(120 + 60 * KILLS)
-async def test_a_turn_is_the_same_whoever_is_killed(processes: Processes, show: Show) -> None:
-    moments = {stage: random.Random(f"{SEED} {stage}") for stage in STAGES}
-    counts: dict[Stage, Counter[str]] = {stage: Counter() for stage in STAGES}
-    faults: list[str] = []
-    async with installation(processes) as running:
-        for number, stage in product(range(KILLS), STAGES):  # one after the other, so that each has time to come back
-            asked = (what_time(), what_sum())[number % 2]
-            fraction = moments[stage].random()
-            heard = await running.with_a_kill(asked, stage, fraction, replaced=number + 1 < KILLS)
-            found = await differences(running, asked, heard, counts[stage], may_be_unknown=stage == "agent")
-            faults += [f"{stage} {number} at {fraction:.3f}, {asked.tool}: {fault}" for fault in found]
-            counts[stage]["at work"] += heard.at_work
-    show(f"seed {SEED}")
-    for stage, count in counts.items():
-        audio = "equal" if count["audio"] == KILLS else f"equal in {count['audio']}"
-        show(
-            f"{stage}: {KILLS} kills, {count['equal']} turns equal, tool effects {count['effects']}/{KILLS}, "
-            f"audio bytes {audio} ({count['at work']} killed at work, {count['restarts']} responses restarted, "
-            f"{count['unknown']} outcomes unknown, {count['repeated']} sentences begun twice)"
+async def test_a_turn_is_the_same_whoever_is_killed(redis_url: str, tmp_path: Path, record: Record) -> None:
+    chance = {stage: random.Random(f"{SEED} {stage}") for stage in STAGES}
+    kills = {"stt": in_a_word, "agent": in_a_turn, "tts": in_a_sentence}
+    found = {stage: Comparison() for stage in STAGES}
+    heard: dict[Stage, list[Heard]] = {stage: [] for stage in STAGES}
+    async with installation(redis_url, tmp_path) as running:
+        for asked in (what_time(), what_sum()):
+            undisturbed(running, asked, await running.undisturbed(asked))
+        for number in range(KILLS):
+            for stage in STAGES:
+                asked = (what_time(), what_sum())[(number + SEED) % 2]
+                turn = await kills[stage](running, asked, chance[stage])
+                heard[stage].append(turn)
+                found[stage].add(await compared(running, stage, asked, turn), f"{stage} {number}, {asked.tool}")
+    print(*(fault for stage in STAGES for fault in found[stage].faults), sep="\n")
+    for stage in STAGES:
+        record(
+            Outcome(
+                f"kill -9 of {KILLED[stage]}",
+                "spoken questions",
+                f"{KILLS} kills, {sum(turn.at_work for turn in heard[stage])} at work",
+                found[stage].tally,
+                max(turn.longest_wait_s for turn in heard[stage]),
+                remarks(heard[stage]),
+            )
         )
-    assert not faults, "\n".join(faults)
+    assert all(turn.at_work for stage in ("stt", "tts") for turn in heard[stage])
 
 
-async def differences(
-    running: Installation, asked: Asked, heard: Heard, count: Counter[str], *, may_be_unknown: bool
-) -> list[str]:
-    """What is not as in an undisturbed turn; counts what is.
+def undisturbed(running: Installation, asked: Asked, heard: Heard) -> None:
+    """The turn has all that a kill could spoil."""
+    turn = conversation(heard.events)
+    assert [result["outcome"] for result in turn.of("tool_result")] == ["ok"]
+    assert running.effects(heard, asked) == [asked.effect]
+    (response,) = turn.of("response")
+    assert [token["token"] for token in turn.of("token")] == [response["content"]]
+    assert len([event for event in heard.events if event.type == "token"]) > 3
+    assert list(turn.speech) == list(range(response["segments"]))
+    assert response["segments"] >= SPOKEN
+    assert (turn.restarts, turn.repeated) == (0, 0)
+
+
+async def in_a_word(running: Installation, asked: Asked, chance: random.Random) -> Heard:
+    """No more than half of the word has been said when the STT worker dies; of a later one, words before are known."""
+    words = asked.in_words
+    later = words[len(words) // 2 :]
+    at = chance.choice(words if FULL else later)
+
+    async def kill(heard: Heard) -> None:
+        if at in later:
+            await heard.until("stt")
+        await running.kill_owner("stt", heard)
+
+    return await running.turns.ask(speaking(asked.question, until=at, then=kill))
+
+
+async def in_a_turn(running: Installation, asked: Asked, chance: random.Random) -> Heard:
+    """At some moment of the time that the agent takes in an undisturbed turn."""
+    span_s = (await running.undisturbed(asked)).span_s("agent")
+
+    async def kill(heard: Heard) -> None:
+        await heard.until("user")
+        await asyncio.sleep(chance.random() * span_s)
+        await running.kill_owner("agent", heard)
+
+    return await running.turns.ask(speaking(asked.question), kill)
+
+
+async def in_a_sentence(running: Installation, asked: Asked, chance: random.Random) -> Heard:
+    """A part of it is out, and the rest is not."""
+    behind = not FULL or chance.random() < 0.5
+    boundary = Boundary("tts", chance.randint(1, SPOKEN), behind=behind, holding=b'"is_last":false')
+    struck = asyncio.Event()
+
+    def halt(way: RedisWay) -> None:
+        running.worker(way).halt()
+        struck.set()
+
+    running.watch.strike = halt
+
+    async def kill(heard: Heard) -> None:
+        await struck.wait()
+        await running.kill_owner("tts", heard)
+
+    async def say(connection: Connection, heard: Heard) -> None:
+        running.watch.set(heard.session_id, boundary)
+        await speaking(asked.question)(connection, heard)
+
+    return await running.turns.ask(say, kill)
+
+
+async def compared(running: Installation, stage: Stage, asked: Asked, heard: Heard) -> Comparison:
+    """What is not as in an undisturbed turn.
 
     A call that may not be made twice may have an unknown outcome, if the agent was killed: then it is the turn in which
     that is sure to happen which is to be the same.
     """
-    got = conversation(heard.events)
-    outcomes = [result["outcome"] for result in got.of("tool_result")]
-    unknown = may_be_unknown and outcomes == ["unknown"] and asked.tool == what_sum().tool
+    unknown = stage == "agent" and asked.tool == what_sum().tool and outcomes(heard) == {asked.tool: "unknown"}
     usual = await (running.with_unknown_outcome(asked) if unknown else running.undisturbed(asked))
-    wanted = conversation(usual.events)
+    found = compare_turns(usual, heard)
+    found.check("history", await running.turns.history(usual), await running.turns.history(heard))
     effects = running.effects(heard, asked)
-    possible = [[], [asked.effect]] if unknown else [[asked.effect]]
-    checks = {
-        "equal": (got.events, wanted.events),
-        "history": (await running.history(heard), await running.history(usual)),
-        "audio": (got.speech, wanted.speech),
-        "numbers": (numbers(heard), list(range(1, len(numbers(heard)) + 1))),
-        "late": (got.late, 0),
-    }
-    found = [f"{name}: {difference(a, b)}" for name, (a, b) in checks.items() if a != b]
-    if effects not in possible:
-        found.append(f"effects: {effects}")
-    count["effects"] += effects in possible
-    for name, (a, b) in checks.items():
-        count[name] += a == b
-    count["unknown"] += unknown
-    count["restarts"] += got.restarts
-    count["repeated"] += got.repeated
+    if effects or not unknown:
+        found.check("effects", [asked.effect], effects)
     return found
 
 
-def difference(got: object, wanted: object) -> str:
-    """Where two lists or dictionaries part, with audio told by its length."""
-    if isinstance(got, dict) and isinstance(wanted, dict):
-        parts = [(key, got.get(key), wanted.get(key)) for key in sorted(got.keys() | wanted.keys())]
-    elif isinstance(got, list) and isinstance(wanted, list):
-        parts = [(i, *pair) for i, pair in enumerate(zip_longest(got, wanted))]
-    else:
-        parts = [("", got, wanted)]
-    return next(f"{key}: {shown(a)} instead of {shown(b)}" for key, a, b in parts if a != b)
-
-
-def shown(value: object) -> str:
-    return f"{len(value)} bytes" if isinstance(value, bytes) else f"{value!r:.400}"
-
-
-def numbers(heard: Heard) -> list[int]:
-    """Of the durable events."""
-    return [event.seq for event in heard.events if event.seq is not None]
+def remarks(turns: list[Heard]) -> str:
+    count: Counter[str] = Counter()
+    for heard in turns:
+        count["unknown"] += "unknown" in outcomes(heard).values()
+        count["restarts"] += heard.restarts
+        count["again"] += conversation(heard.events).repeated
+    return (
+        f"{count['restarts']} responses restarted, {count['unknown']} outcomes unknown, "
+        f"{count['again']} sentences begun twice"
+    )

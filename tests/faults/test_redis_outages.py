@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from faults.gateways import Gateways
 from faults.own_redis import OwnRedis, own_redis
-from faults.scenario import Record
+from faults.scenario import Record, takes_long
 from faults.scene import ROUNDS, Scene, scene, two_gateways
 
 STALL_S = 6.0  # longer than an answer is waited for: what was on its way goes out a second time
@@ -35,6 +35,7 @@ async def at_work(server: OwnRedis, gateways: Gateways) -> AsyncIterator[Scene]:
         yield made
 
 
+@takes_long
 async def test_all_wait_for_a_redis_that_stalls(at_work: Scene, server: OwnRedis, record: Record) -> None:
     for _ in range(ROUNDS):
         await at_work.pause()

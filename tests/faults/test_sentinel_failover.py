@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from faults.gateways import Gateways
-from faults.scenario import Record
+from faults.scenario import Record, takes_long
 from faults.scene import ROUNDS, Scene, scene, two_gateways
 from support.redis_cluster import Node
 from support.redis_sentinel import Watched, running_sentinels
@@ -66,6 +66,7 @@ async def test_what_a_killed_primary_takes_along_is_told_and_said_again(
     assert at_work.ready.told
 
 
+@takes_long
 async def test_a_primary_that_was_silent_and_comes_back_as_one_misleads_nobody(
     at_work: Scene, watched: Watched, record: Record
 ) -> None:

@@ -1,7 +1,8 @@
 """A break of the product that tests are to notice."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 ASSERTION: Final = re.compile(r"\bAssertionError\b|\bDID NOT RAISE\b|^E +assert ", re.MULTILINE)
@@ -25,4 +26,5 @@ class Suite:
 
     mutants: tuple[Mutant, ...]
     evidence: re.Pattern[str] = ASSERTION  # in the message of a test that failed
+    environment: Mapping[str, str] = field(default_factory=dict)  # of all tests
     calm: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ from mutants.mutant import Mutant, Suite
 
 ROOT = Path(__file__).parents[2]
 SOURCES = tuple(path.parent for pattern in ("*/src", "*/*/src") for path in sorted(ROOT.glob(f"{pattern}/*/")))
-TIMEOUT_S = 240
+TIMEOUT_S, TIMEOUT_ALL_S = 240, 900
 
 
 def copy_sources(folder: Path) -> list[Path]:
@@ -48,16 +48,16 @@ def break_it(folder: Path, mutant: Mutant) -> None:
     path.write_text(text.replace(mutant.old, mutant.new))
 
 
-def run_tests(roots: Sequence[Path], tests: Sequence[str], report: Path, *options: str) -> int:
-    """Runs the tests on these sources; pytest's exit code."""
+def run_tests(suite: Suite, roots: Sequence[Path], tests: Sequence[str], report: Path, *options: str) -> int:
+    """Runs the tests on these sources; pytest's exit code. With options they have less time than all together."""
     path = os.pathsep.join(map(str, roots))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "junit_family=xunit1"]
     command += [f"--junitxml={report}", *options, *tests]
-    environment = os.environ | {"PYTHONPATH": path}
-    output = report.with_suffix(".log")
-    with output.open("w") as log:
+    environment = os.environ | suite.environment | {"PYTHONPATH": path}
+    timeout_s = TIMEOUT_S if options else TIMEOUT_ALL_S
+    with report.with_suffix(".log").open("w") as log:
         return subprocess.run(
-            command, cwd=ROOT, env=environment, stdout=log, stderr=log, timeout=TIMEOUT_S, check=False
+            command, cwd=ROOT, env=environment, stdout=log, stderr=log, timeout=timeout_s, check=False
         ).returncode
 
 
@@ -75,9 +75,9 @@ def verdict(mutant: Mutant, suite: Suite, folder: Path) -> str:
     break_it(folder, mutant)
     report = folder / "report.xml"
     try:
-        if suite.calm and run_tests(roots, suite.calm, report, "-n0", "-x") != 0:
+        if suite.calm and run_tests(suite, roots, suite.calm, report, "-n0", "-x") != 0:
             return "it breaks calm runs, too"
-        code = run_tests(roots, mutant.tests, report, "-n0", "-x")
+        code = run_tests(suite, roots, mutant.tests, report, "-n0", "-x")
     except subprocess.TimeoutExpired:
         return "its tests did not end"
     if code == 0:
@@ -99,7 +99,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="voicebus-mutants-") as raw:
         unbroken = Path(raw) / "unbroken"
         tests = sorted({test for mutant in mutants for test in (*mutant.tests, *suite.calm)})
-        if run_tests(copy_sources(unbroken), tests, unbroken / "report.xml") != 0:
+        if run_tests(suite, copy_sources(unbroken), tests, unbroken / "report.xml") != 0:
             print((unbroken / "report.log").read_text())
             sys.exit("mutants: the tests fail on the unbroken sources")
         print(f"unbroken: {len(tests)} tests and files pass", flush=True)

@@ -44,7 +44,7 @@ def past_messages(entries: Sequence[bytes]) -> list[ModelMessage]:
     return [message for turn in reversed(turns) for message in turn]
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=1_024)  # a turn takes 4 kB and more
 def _messages(raw: bytes) -> list[ModelMessage]:
     """A turn's messages. Each turn asks for all earlier ones again; nobody changes them."""
     entry = HistoryEntry.model_validate_json(raw)

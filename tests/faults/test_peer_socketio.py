@@ -1,0 +1,187 @@
+"""Socket.IO 4 goes through what our gateways go through: at the same loads, with the same faults, measured alike.
+
+Nothing is asserted of what it loses or repeats: it promises neither. The rows stand beside ours in docs/reliability.md.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+from faults import scene
+from faults import test_cuts_in_the_way as cuts
+from faults import test_drain as drain
+from faults import test_gateway_kill as kill
+from faults import test_redis_outages as outages
+from faults.own_redis import OwnRedis, own_redis
+from faults.proxy import Proxy, proxy
+from faults.scenario import FULL, SEED, Record
+from faults.socketio import Heard, Nodes, missing, running_nodes, socketio_crowd
+
+Disturb = Callable[[Nodes, Proxy], Awaitable[str]]  # does its worst while events are emitted, and says what it did
+pytestmark = pytest.mark.skipif(not FULL, reason="takes minutes: make faults")
+why_not = cache(missing)
+PING_S: Final = 25.0  # Socket.IO's own default
+BACK_S: Final = 3.0  # to come back after Redis did: ours are asked whether they are ready
+
+
+@pytest.fixture(autouse=True)
+def _it_is_there() -> None:
+    if why := why_not():
+        pytest.skip(f"Socket.IO: {why}")
+
+
+async def while_disturbed(
+    redis_url: str,
+    disturb: Disturb,
+    *,
+    sessions: int,
+    clients: int,
+    rate: float,
+    ping_s: float = PING_S,
+    reached: int = 2,
+) -> tuple[str, Heard]:
+    """What was done to two nodes and the way to them, and what their clients heard meanwhile.
+
+    `reached`: how many of the nodes clients get to at first.
+    """
+    async with (
+        running_nodes(redis_url, 2, ping_s=ping_s) as nodes,
+        proxy(nodes.ports[:reached]) as way,
+        socketio_crowd(redis_url, way.url, sessions=sessions, clients=clients, rate=rate) as heard,
+    ):
+        faults = await disturb(nodes, way)
+    return faults, heard
+
+
+@pytest.mark.timeout(300)
+async def test_one_of_two_nodes_is_killed(redis_url: str, record_peer: Record) -> None:
+    chance = random.Random(SEED)
+
+    async def disturb(nodes: Nodes, way: Proxy) -> str:
+        resumed = 0
+        for number in range(kill.KILLS):
+            await asyncio.sleep(chance.uniform(0.5, 2.0))
+            victim = number % 2
+            resumed += sum(pair.target == nodes.ports[victim] for pair in way.pairs)
+            await nodes.kill(victim)
+            await asyncio.sleep(chance.uniform(0.5, 2.0))
+            await nodes.start(victim)
+        return f"{kill.KILLS} kills, {resumed} connections"
+
+    faults, heard = await while_disturbed(
+        redis_url, disturb, sessions=kill.SESSIONS, clients=kill.CLIENTS, rate=kill.RATE
+    )
+    load = f"{kill.CLIENTS} clients, {kill.SESSIONS * kill.RATE} events/s"
+    record_peer(heard.outcome("one of two gateways is killed", load, faults))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("rate", "sessions", "clients"), [(200, 4, 12), (1_000, 2, 4)])
+async def test_connections_of_listening_clients_are_cut(
+    redis_url: str, record_peer: Record, rate: int, sessions: int, clients: int
+) -> None:
+    chance = random.Random(f"{SEED} {rate}")
+
+    async def disturb(nodes: Nodes, way: Proxy) -> str:
+        resets, dead = await cuts._cut_for(cuts.SECONDS, way, chance)
+        return f"{resets} resets, {dead} dead lines"
+
+    faults, heard = await while_disturbed(
+        redis_url, disturb, sessions=sessions, clients=clients, rate=rate, ping_s=cuts.PING_S
+    )
+    load = f"{clients} clients, {sessions} sessions of {rate} events/s, {cuts.SECONDS} s"
+    record_peer(heard.outcome("connections of listening clients are cut", load, faults))
+
+
+@pytest.mark.timeout(300)
+async def test_lines_go_dead_without_a_word(redis_url: str, record_peer: Record) -> None:
+    chance = random.Random(SEED)
+    count, rounds, sessions, rate = 40, 10, 2, 20
+
+    async def disturb(nodes: Nodes, way: Proxy) -> str:
+        for _ in range(rounds):
+            await asyncio.sleep(chance.uniform(0, cuts.PING_S))
+            for pair in chance.sample([pair for pair in way.pairs if not pair.deaf], count // 2):
+                pair.swallow()
+            await _within(5 * cuts.PING_S, lambda: sum(not pair.deaf for pair in way.pairs) == count)
+        return f"{rounds * (count // 2)} dead lines"
+
+    faults, heard = await while_disturbed(
+        redis_url, disturb, sessions=sessions, clients=count, rate=rate, ping_s=cuts.PING_S, reached=1
+    )
+    load = f"{count} clients, {sessions * rate} events/s, pings every {cuts.PING_S} s"
+    record_peer(heard.outcome("lines go dead without a word", load, faults))
+
+
+@pytest.mark.timeout(300)
+async def test_a_node_is_told_to_stop(redis_url: str, record_peer: Record) -> None:
+    async def disturb(nodes: Nodes, way: Proxy) -> str:
+        way.targets = nodes.ports[1:]
+        await nodes.drain(0)
+        return "SIGTERM, io.close()"
+
+    faults, heard = await while_disturbed(
+        redis_url, disturb, sessions=drain.SESSIONS, clients=drain.CLIENTS, rate=drain.RATE, reached=1
+    )
+    load = f"{drain.CLIENTS} clients at it, {drain.SESSIONS * drain.RATE} events/s"
+    record_peer(heard.outcome("a gateway drains", load, faults))
+
+
+async def stalls(server: OwnRedis) -> str:
+    await server.stall(outages.STALL_S)
+    return f"{scene.ROUNDS} times {outages.STALL_S:.0f} s"
+
+
+async def is_killed(server: OwnRedis) -> str:
+    await server.restart(outages.AWAY_S)
+    return f"{scene.ROUNDS} times kill -9, back after {outages.AWAY_S:.0f} s"
+
+
+async def cuts_off(server: OwnRedis) -> str:
+    chance = random.Random(SEED)
+    for _ in range(outages.CUTS // scene.ROUNDS):
+        await asyncio.sleep(chance.uniform(0.0, 0.1))
+        await server.cut_off("normal", "SCRIPT", "FLUSH")
+    return f"{outages.CUTS} times SCRIPT FLUSH and CLIENT KILL TYPE normal"
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("scenario", "fail"),
+    [("Redis stalls", stalls), ("Redis is killed", is_killed), ("Redis cuts off who writes", cuts_off)],
+)
+async def test_redis_fails(
+    redis_kind: str,
+    tmp_path: Path,
+    record_peer: Record,
+    scenario: str,
+    fail: Callable[[OwnRedis], Awaitable[str]],
+) -> None:
+    chance = random.Random(SEED)
+    with own_redis(tmp_path, redis_kind) as server:
+
+        async def disturb(nodes: Nodes, way: Proxy) -> str:
+            faults = ""
+            for _ in range(scene.ROUNDS):
+                await asyncio.sleep(chance.uniform(0.3, 1.0))
+                faults = await fail(server)
+                await asyncio.sleep(BACK_S)
+            return faults
+
+        faults, heard = await while_disturbed(
+            server.url, disturb, sessions=scene.SESSIONS, clients=scene.CLIENTS, rate=scene.RATE
+        )
+    load = f"{scene.CLIENTS} clients, {scene.SESSIONS * scene.RATE} events/s"
+    record_peer(heard.outcome(scenario, load, faults))
+
+
+async def _within(seconds: float, condition: Callable[[], bool]) -> None:
+    """Waits until it is so, or the time is over."""
+    loop = asyncio.get_running_loop()
+    over_s = loop.time() + seconds
+    while not condition() and loop.time() < over_s:  # noqa: ASYNC110 - the proxy tells nobody
+        await asyncio.sleep(0.02)

@@ -1,0 +1,178 @@
+"""A message that an engine can't bear: after some attempts it is given up, the session goes on, and it can be retried.
+
+The engine raises, hangs, ends its process, or takes its worker along: only that last one leaves a dead letter.
+"""
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+from faults.comparison import Comparison, compare_answers
+from faults.conversation import conversation
+from faults.model_server import SAY, Mood
+from faults.scenario import FULL, Outcome, Record, takes_long
+from faults.scripted import Scripted, scripted
+from faults.spoiled import Moods
+from faults.turns import PATIENCE_S, Heard
+from support.processes import SECRET
+
+from voicebus.contract.keys import Stage
+from voicebus_client.cli.settings import Settings
+from voicebus_client.cli.token import sign
+from voicebus_client.connection import Connection
+
+ATTEMPTS = 3 if FULL else 2
+MODELS: dict[Mood, str] = {"failing": "model_unavailable", "silent": "model_unavailable", "deadly": "agent_failed"}
+VOICES = ("raise", "exit", "hang", "kill") if FULL else ("exit", "kill")
+NEXT = f"{SAY}Now it is well. |Is there more?"
+
+
+@dataclass
+class Poisoning:
+    """What is done to whom, and what was found."""
+
+    running: Scripted
+    moods: Moods  # of the voice
+    found: Comparison = field(default_factory=Comparison)
+    victims: dict[str, str] = field(default_factory=dict)  # sessions by their deadly question
+    deaths: int = 0  # of agent workers
+    retried: int = 0
+
+    async def kill(self, question: str) -> None:
+        """What a deadly question does to the worker that asks the model."""
+        self.deaths += 1
+        if self.deaths > 2 * ATTEMPTS:  # it is not given up
+            self.running.model.moods.pop("I am deadly", None)
+        pid = await self.running.turns.owner("agent", self.victims[question])
+        self.running.agents.by_pid(pid).program.kill()
+
+    async def model(self, mood: Mood) -> None:
+        """The model can't bear a question."""
+        question, turns = f"{SAY}I am {mood}. |It is so. |Bye.", self.running.turns
+        usual, usual_next = await turns.ask(question), await turns.ask(NEXT)
+        self.running.model.moods[f"I am {mood}"] = mood
+
+        async def say(connection: Connection, heard: Heard) -> None:
+            self.victims[question] = heard.session_id
+            await connection.send_text(question)
+
+        heard = await turns.ask(say)
+        found = Comparison()
+        found.check("errors", [MODELS[mood]], errors(heard))
+        following = await turns.follow(Heard(heard.session_id, 2), NEXT)
+        found.add(compare_answers(usual_next, following), "the next turn")
+        self.running.model.moods.pop(f"I am {mood}", None)
+        if mood == "deadly":
+            again = await self.retried_turn("agent", Heard(heard.session_id, 3))
+            found.add(compare_answers(usual, again), "the retried turn")
+        self.found.add(found, f"the model is {mood}")
+
+    async def voice(self, mood: str) -> None:
+        """The voice can't bear the second of three sentences."""
+        turns = self.running.turns
+        question = f"{SAY}One is fine. |This is {mood} poison. |And so it goes on."
+        usual = await turns.ask(question)
+        self.moods.spoil(f"{mood} poison", mood)
+        heard, found = await turns.ask(question), Comparison()
+        wanted, got = conversation(usual.events), conversation(heard.events)
+        found.check("errors", ["tts_failed"], errors(heard))
+        found.check("events", wanted.events, [event for event in got.events if event[0] != "error"])
+        self.moods.mend(f"{mood} poison")
+        if mood == "kill":
+            got = conversation((await self.retried_turn("tts", heard_until_now(heard))).events)
+        else:
+            wanted.speech[1] = b""
+        found.check("audio", [*wanted.speech.items()], [*got.speech.items()])
+        self.found.add(found, f"the voice: {mood}")
+
+    async def retried_turn(self, stage: Stage, heard: Heard) -> Heard:
+        """What comes after `voicebus dead-letters retry`."""
+        letter = (await letters(self.running, stage)).get(heard.session_id)
+        self.found.check(f"{stage}: a dead letter", [True], [letter is not None])
+        if letter is None:
+            return heard
+        self.retried += 1
+        return await self.running.turns.follow(heard, lambda *_: voicebus(self.running, "retry", letter))
+
+
+def errors(heard: Heard) -> list[str]:
+    """The codes of the turn's errors."""
+    return [event.data["code"] for event in heard.events if event.type == "error" and event.turn == heard.turn]
+
+
+def heard_until_now(heard: Heard) -> Heard:
+    """The same turn once more: it is not over before there is speech that was not there."""
+    return Heard(heard.session_id, spoken=1 + max(event.data["n"] for event in heard.events if event.type == "tts"))
+
+
+async def voicebus(running: Scripted, *arguments: str) -> str:
+    """What `voicebus dead-letters …` prints for an administrator."""
+    url = f"http://127.0.0.1:{running.gateways.ports[0]}"
+    token = sign(Settings(url, None), SECRET, "operator", timedelta(hours=1), ["admin"])
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "voicebus_client", "--url", url, "dead-letters", *arguments),
+        env=os.environ | {"VOICEBUS_TOKEN": token},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output
+    return output.decode()
+
+
+async def letters(running: Scripted, *stages: Stage) -> dict[str, str]:
+    """The ids of the stage's (or all) dead letters by session."""
+    which = [option for stage in stages for option in ("--stage", stage)]
+    found = [orjson.loads(line) for line in (await voicebus(running, "list", "--json", *which)).splitlines()]
+    return {letter["session_id"]: letter["id"] for letter in found}
+
+
+@takes_long
+@pytest.mark.timeout(300)
+async def test_poison_is_given_up_and_comes_back_when_the_engine_is_mended(
+    redis_url: str, tmp_path: Path, record: Record
+) -> None:
+    moods = Moods(tmp_path / "moods.json")
+    environment = {
+        "AGENT_SESSIONS": "1",  # so that what is deadly for one takes no other along
+        "TTS_SESSIONS": "1",
+        "AGENT_MODEL_ATTEMPTS": "2",
+        "AGENT_FIRST_TOKEN_TIMEOUT_S": "1.5",
+        "ATTEMPTS_MAX": str(ATTEMPTS),
+        "LEASE_S": "2",  # one that is lost on a busy machine would count as an attempt
+        **moods.environment,
+    }
+    async with scripted(
+        redis_url, tmp_path, agents=len(MODELS), speakers=len(VOICES), environment=environment
+    ) as running:
+        poisoning = Poisoning(running, moods)
+        running.model.kill = poisoning.kill
+        running.turns.patience_s = 120 if FULL else PATIENCE_S  # a voice that hangs is waited for
+        speakers = running.speakers.started
+        async with asyncio.TaskGroup() as keeping:
+            keepers = [keeping.create_task(pool.replace()) for pool in (running.agents, running.speakers)]
+            async with asyncio.TaskGroup() as tasks:
+                for mood in MODELS:
+                    tasks.create_task(poisoning.model(mood))
+                for how in VOICES:
+                    tasks.create_task(poisoning.voice(how))
+            for keeper in keepers:
+                keeper.cancel()
+        deaths = poisoning.deaths + running.speakers.started - speakers
+        poisoning.found.check("dead letters in the end", [], [*await letters(running)])
+    poisoning.found.check("attempts", [ATTEMPTS] * 2, [poisoning.deaths, running.speakers.started - speakers])
+    print(*poisoning.found.faults, sep="\n")
+    record(
+        Outcome(
+            "poison messages: the engine raises, hangs, exits or kills its worker",
+            "a turn before and one behind each",
+            f"{len(MODELS) + len(VOICES)} poison messages, {deaths} workers killed by them",
+            poisoning.found.tally,
+            remarks=f"{poisoning.retried} dead letters, retried and answered",
+        )
+    )
