@@ -1,11 +1,14 @@
 """Where scenarios take place, and how they tell what they found."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
+from faults.gateways import Gateways
+from faults.own_redis import OwnRedis, own_redis
 from faults.results import keep
 from faults.scenario import FULL, Outcome, Record
+from faults.scene import Scene, scene, two_gateways
 from support.redis_cluster import running_cluster
 from support.report import Show
 
@@ -27,6 +30,32 @@ def redis_url(redis_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     else:
         with running_redis(folder) as url:
             yield url
+
+
+@pytest.fixture(scope="module")
+def server(redis_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
+    """A Redis that the module's scenarios break."""
+    with own_redis(tmp_path_factory.mktemp("own"), redis_kind) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def breakable(server: OwnRedis) -> str:
+    """Its URL; of another one where a module says so."""
+    return server.url
+
+
+@pytest.fixture(scope="module")
+def both_gateways(breakable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
+    with two_gateways(breakable, tmp_path_factory.mktemp("gateways")) as running:
+        yield running
+
+
+@pytest.fixture
+async def at_work(breakable: str, both_gateways: Gateways) -> AsyncIterator[Scene]:
+    """Who listens and who speaks while that Redis fails."""
+    async with scene(breakable, both_gateways) as made:
+        yield made
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from voicebus.bus.bus import open_bus
 from voicebus.bus.settings import BusSettings
 
 CLIENTS, SESSIONS, RATE, SPEAKERS = (60, 6, 20, 6) if FULL else (12, 2, 20, 2)
-ROUNDS: Final = 5 if FULL else 1  # of the same fault
+ROUNDS: Final = 3 if FULL else 1  # of the same fault
 PREFIX: Final = "faults"
 PARTITIONS: Final = 4
 

@@ -1,13 +1,12 @@
 """In a cluster a primary is killed and its replica is promoted, which lacks what was written last."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from faults.gateways import Gateways
 from faults.scenario import FULL, Record, takes_long
-from faults.scene import PARTITIONS, PREFIX, Scene, scene, two_gateways
+from faults.scene import PARTITIONS, PREFIX, Scene
 from support.redis_cluster import Cluster, Node, running_cluster, wait_until
 
 from voicebus.bus.slots import slot_of_key
@@ -31,15 +30,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def gateways(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
-    with two_gateways(cluster.url, tmp_path_factory.mktemp("gateways")) as running:
-        yield running
-
-
-@pytest.fixture
-async def at_work(cluster: Cluster, gateways: Gateways) -> AsyncIterator[Scene]:
-    async with scene(cluster.url, gateways) as made:
-        yield made
+def breakable(cluster: Cluster) -> str:
+    return cluster.url
 
 
 def owner(cluster: Cluster, session_id: str) -> Node:

@@ -138,7 +138,6 @@ async def test_dead_lines_are_noticed_by_both_sides(bus: Bus, gateways: Gateways
     )
     assert not listening.failures
     assert not listening.gaps
-    assert min(noticed_s) >= 2 * PING_S
 
 
 @pytest.mark.timeout(SECONDS + 90)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from faults.comparison import Comparison
-from faults.scenario import FULL, Outcome, Record
+from faults.scenario import FULL, Outcome, Record, takes_long
 from faults.scripted import QUESTION, Scripted, scripted
 from faults.tally import Tally
 from support.process_tree import soon, until
@@ -20,7 +20,7 @@ from support.wire import Message, Wire, wire
 
 from voicebus.contract.sessions import HistoryEntry
 
-ROUNDS = 10 if FULL else 1  # of each state
+ROUNDS = 5 if FULL else 1  # of each state
 OLD, NEXT = 1, 2  # turns
 HEARD_MS = 10  # less than the first word takes
 
@@ -154,6 +154,7 @@ def _spoken(segment: int) -> Callable[[Message], bool]:
     return lambda message: message["type"] == "tts" and message["data"]["segment"] == segment
 
 
+@takes_long
 @pytest.mark.timeout(300)
 async def test_nothing_of_a_turn_comes_after_it_was_interrupted_in_whatever_state(
     redis_url: str, tmp_path: Path, record: Record

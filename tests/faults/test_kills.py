@@ -22,7 +22,7 @@ from faults.turns import Heard
 from voicebus.contract.keys import STAGES, Stage
 from voicebus_client.connection import Connection
 
-KILLS = int(os.environ.get("KILLS") or (20 if FULL else 1))
+KILLS = int(os.environ.get("KILLS") or (8 if FULL else 1))
 KILLED: dict[Stage, str] = {
     "stt": "the STT worker in a word",
     "agent": "the agent worker at a random moment",

@@ -25,7 +25,7 @@ from voicebus.bus.settings import BusSettings
 from voicebus_client.client import Voicebus
 from voicebus_stack.tokens import make_token
 
-SESSIONS, USERS, TURNS, PAUSE_S = (300, 30, 6, 5.0) if FULL else (60, 12, 2, 0.8)
+SESSIONS, USERS, TURNS, PAUSE_S = (300, 30, 4, 5.0) if FULL else (60, 12, 2, 0.8)
 TRIES: Final = 200 if FULL else 20  # of users at a session of another's
 CUT_EVERY_S: Final = (0.02, 0.1)
 FATAL: Final = (10, 30)  # cuts, before a gateway is killed

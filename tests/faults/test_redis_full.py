@@ -1,39 +1,20 @@
 """Redis has no room: input is refused, what was accepted is finished, and all go on as soon as there is some."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import pytest
 from faults.crowd import Source
-from faults.gateways import Gateways
-from faults.own_redis import OwnRedis, own_redis
+from faults.own_redis import OwnRedis
 from faults.scenario import Record
-from faults.scene import ROUNDS, Scene, scene, two_gateways
+from faults.scene import ROUNDS, Scene
 from support.process_tree import until
 
 REFUSED = "bus_full"
 MORE = 20  # events that come from each session while there is no memory, or attempts while there is no disk
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture(scope="module")
-def server(redis_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
-    with own_redis(tmp_path_factory.mktemp("redis"), redis_kind) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def gateways(server: OwnRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
-    with two_gateways(server.url, tmp_path_factory.mktemp("gateways")) as running:
-        yield running
-
-
-@pytest.fixture
-async def at_work(server: OwnRedis, gateways: Gateways) -> AsyncIterator[Scene]:
-    async with scene(server.url, gateways) as made:
-        yield made
 
 
 async def test_without_memory_input_is_refused_and_workers_finish(

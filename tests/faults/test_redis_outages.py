@@ -1,13 +1,11 @@
 """Redis stalls, restarts, forgets its scripts or cuts its clients off: all wait for it and go on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from faults.gateways import Gateways
-from faults.own_redis import OwnRedis, own_redis
+from faults.own_redis import OwnRedis
 from faults.scenario import Record, takes_long
-from faults.scene import ROUNDS, Scene, scene, two_gateways
+from faults.scene import ROUNDS, Scene
 
 STALL_S = 6.0  # longer than an answer is waited for: what was on its way goes out a second time
 AWAY_S = 1.0
@@ -15,24 +13,6 @@ UNWRITTEN_S = 0.5
 CUTS = 20 * ROUNDS
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture(scope="module")
-def server(redis_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
-    with own_redis(tmp_path_factory.mktemp("redis"), redis_kind) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def gateways(server: OwnRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
-    with two_gateways(server.url, tmp_path_factory.mktemp("gateways")) as running:
-        yield running
-
-
-@pytest.fixture
-async def at_work(server: OwnRedis, gateways: Gateways) -> AsyncIterator[Scene]:
-    async with scene(server.url, gateways) as made:
-        yield made
 
 
 @takes_long

@@ -14,7 +14,7 @@ from faults.boundaries import Boundaries, Boundary
 from faults.comparison import Comparison, compare_turns
 from faults.installation import Installation, installation, speaking, what_time
 from faults.redis_way import RedisWay
-from faults.scenario import FULL, SEED, Outcome, Record
+from faults.scenario import FULL, SEED, Outcome, Record, takes_long
 from faults.scripted import QUESTION, WRITES, Scripted, scripted
 from faults.stage_workers import StageWorker
 from faults.turns import Heard, Say
@@ -23,7 +23,7 @@ from support.process_tree import until
 from voicebus.contract.keys import Stage
 from voicebus_client.connection import Connection
 
-ROUNDS = 10 if FULL else 2
+ROUNDS = 4 if FULL else 2
 DRAIN_S = 10.0
 # A lease that is lost on a busy machine would be an attempt, too.
 ONE_ATTEMPT = {"ATTEMPTS_MAX": "1", "DRAIN_S": str(DRAIN_S), "LEASE_S": "9"}
@@ -98,6 +98,7 @@ async def ask(connection: Connection, heard: Heard) -> None:
     await connection.send_text(QUESTION)
 
 
+@takes_long
 @pytest.mark.timeout(300)
 async def test_agent_and_tts_workers_are_replaced_in_the_middle_of_turns(
     redis_url: str, tmp_path: Path, record: Record

@@ -3,12 +3,11 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
-from faults.gateways import Gateways
 from faults.scenario import Record, takes_long
-from faults.scene import ROUNDS, Scene, scene, two_gateways
+from faults.scene import ROUNDS, Scene
 from support.redis_cluster import Node
 from support.redis_sentinel import Watched, running_sentinels
 
@@ -28,16 +27,14 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 
 @pytest.fixture(scope="module")
-def gateways(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
-    with two_gateways(watched.url, tmp_path_factory.mktemp("gateways")) as running:
-        yield running
+def breakable(watched: Watched) -> str:
+    return watched.url
 
 
 @pytest.fixture
-async def at_work(watched: Watched, gateways: Gateways) -> AsyncIterator[Scene]:
+async def at_work(at_work: Scene, watched: Watched) -> Scene:
     await asyncio.to_thread(watched.wait_replicating)
-    async with scene(watched.url, gateways) as made:
-        yield made
+    return at_work
 
 
 async def fail_over(at_work: Scene, watched: Watched, primary: Node, number: signal.Signals) -> None:

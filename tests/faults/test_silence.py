@@ -25,7 +25,7 @@ from voicebus.contract.audio import AudioSpec
 from voicebus.contract.errors import Refused
 from voicebus_stack.redis_server import free_port
 
-MINUTES = float(os.environ.get("SILENCE_MINUTES") or 1)
+MINUTES = float(os.environ.get("SILENCE_MINUTES") or 0.5)
 SEED = int(os.environ.get("SEED") or random.randrange(10**6))
 SPEC = AudioSpec(format="pcm16", sample_rate=16_000, channels=1)
 PIECE_S = 0.1

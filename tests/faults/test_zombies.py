@@ -20,7 +20,7 @@ from support.sessions import events_of
 
 from voicebus_client.connection import Connection
 
-STOPS = 10 if FULL else 1  # of each stage
+STOPS = 4 if FULL else 1  # of each stage
 
 
 async def stop(running: Scripted | Installation, watch: Boundaries, boundary: Boundary, say: Say) -> tuple[Heard, bool]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import signal
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -16,7 +17,9 @@ from support.sessions import events_of
 
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.emission import Emission
+from voicebus.bus.link import Link
 from voicebus.bus.settings import BusSettings
+from voicebus.bus.wire import WireLost, make_pool, pack
 from voicebus.contract import events, payloads
 from voicebus.contract.errors import BusFull, BusUnavailable
 from voicebus.contract.positions import Position
@@ -117,6 +120,17 @@ async def test_a_stalled_redis_repeats_nothing(server: Server) -> None:
         server.signal(signal.SIGCONT)
         await asked
         assert [e.type for e in await events_of(bus, session.session_id)] == ["session_start"] + ["user"] * 5
+
+
+async def test_who_gives_up_a_server_that_only_takes_connections_is_free_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        link = Link(make_pool(f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
+        exchange = asyncio.create_task(link.exchange([pack("PING")]))
+        await asyncio.sleep(0)
+        link.give_up()
+        async with asyncio.timeout(1):
+            with pytest.raises(WireLost):
+                await exchange
 
 
 async def test_a_redis_that_stays_away_is_an_error_within_the_deadline(server: Server) -> None:

@@ -20,6 +20,7 @@ from support.sessions import events_of, open_session
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.directory import Sentinels
 from voicebus.bus.inbox import Accepted
+from voicebus.bus.server import sibling
 from voicebus.bus.settings import BusSettings
 from voicebus.contract.errors import BusUnavailable
 from voicebus.contract.events import User
@@ -205,6 +206,11 @@ async def test_a_gateway_is_ready_with_such_a_url(watched: Watched) -> None:
             "redis://p:6379/2",
         ),
         (
+            "redis+sentinel://a/voice?db=2&username=me&password=own",
+            ["redis://a:26379"],
+            "redis://p:6379/0?db=2&username=me&password=own",
+        ),
+        (
             "rediss+sentinel://me:own@a:1?ssl_cert_reqs=none&sentinel_password=p%2Fw",
             ["rediss://:p%2Fw@a:1?ssl_cert_reqs=none"],
             "rediss://me:own@p:6379/0?ssl_cert_reqs=none",
@@ -214,4 +220,4 @@ async def test_a_gateway_is_ready_with_such_a_url(watched: Watched) -> None:
 def test_login_database_and_options_are_the_primarys(url: str, sentinels: list[str], primary: str) -> None:
     directory = Sentinels(url)
     assert [sentinel.url for sentinel in directory._sentinels] == sentinels
-    assert directory._at("p", 6379).url == primary
+    assert sibling(directory._like, "p", 6379).url == primary

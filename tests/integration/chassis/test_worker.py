@@ -126,6 +126,26 @@ async def test_what_rang_while_a_worker_was_full_is_served_in_its_turn_as_soon_a
     assert done == questions
 
 
+async def test_sessions_that_others_serve_by_now_hold_nobody_up(bus: Bus) -> None:
+    done, go_on, leave = list[str](), asyncio.Event(), asyncio.Event()
+    answer = answering(done)
+
+    async def handle(held: Held, delivery: Delivery) -> None:
+        await {"first": go_on, "second": leave}.get(content(delivery), go_on).wait()
+        await answer(held, delivery)
+
+    async with working(bus, "w1", handle, capacity=2) as worker:
+        await open_session(bus, "first")
+        await open_session(bus, "second")
+        await eventually(lambda: worker.held == 2)
+        for number in range(2_000):
+            worker.rung(f"served elsewhere {number}")
+        await open_session(bus, "third")
+        go_on.set()
+        await eventually(lambda: done == ["first", "third"], timeout_s=5)
+        leave.set()
+
+
 async def test_a_session_without_mail_makes_room_for_one_that_has(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("voicebus.chassis.mailbox.LINGER_S", 3_600)
     done, go_on = list[str](), asyncio.Event()

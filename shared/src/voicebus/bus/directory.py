@@ -12,6 +12,7 @@ from voicebus.bus.wire import WireLost, pack
 _ASK_ALL = (pack("INFO", "server"), pack("INFO", "cluster"))
 _SENTINEL = "+sentinel"  # how the schemes end
 _SENTINEL_PORT = 26_379
+_PRIMARY_ONLY = {"db", "username", "password"}  # options that sentinels have none of, or others
 _SERVICE = "mymaster"  # what Redis's own examples call it
 
 
@@ -105,8 +106,9 @@ class Sentinels:
         options = dict(parse_qsl(parts.query))
         user, password = options.pop("sentinel_username", ""), options.pop("sentinel_password", "")
         query = urlencode(options)
+        shared = urlencode({name: value for name, value in options.items() if name not in _PRIMARY_ONLY})
         own = f"{quote(user, safe='')}:{quote(password, safe='')}@" if password else ""
-        asked_like = urlunsplit((scheme, own, "", query, ""))
+        asked_like = urlunsplit((scheme, own, "", shared, ""))
         self._sentinels = [sibling(asked_like, *_host_and_port(host)) for host in hosts.split(",")]
         self._service = service or _SERVICE
         self._like = urlunsplit((scheme, login + at, f"/{database or 0}", query, ""))
@@ -120,6 +122,8 @@ class Sentinels:
                 server = await self._primary(sentinel)
             except WireLost as error:
                 reason = f"the sentinel {sentinel.name}: {error}"
+                self._sentinels.remove(sentinel)
+                self._sentinels.append(sentinel)
                 continue
             if server not in objections:
                 objections[server] = await _objection(server)
@@ -135,10 +139,7 @@ class Sentinels:
         if found is None:
             raise WireLost(f"it knows no service {self._service!r}")
         host, port = found
-        return self._at(host.decode(), int(port))
-
-    def _at(self, host: str, port: int) -> Server:
-        return sibling(self._like, host, port)
+        return sibling(self._like, host.decode(), int(port))
 
 
 async def _objection(server: Server) -> str:

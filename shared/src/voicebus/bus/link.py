@@ -19,6 +19,7 @@ class Link:
         self._replies: list[Reply] = []
         self._missing = 0
         self._answered: asyncio.Future[None] | None = None
+        self._patience: asyncio.Timeout | None = None  # of the exchange that is under way
 
     async def exchange(self, commands: Sequence[bytes]) -> list[Reply]:
         """The replies to packed commands, in order; a command's own failure is its reply.
@@ -27,7 +28,7 @@ class Link:
             WireLost: which commands took effect is not known.
         """
         try:
-            async with asyncio.timeout(_ANSWER_S):
+            async with asyncio.timeout(_ANSWER_S) as self._patience:
                 if self._wire is None or not self._wire.is_open:
                     self._wire = await open_wire(self._pool, self._take, self._lose)
                 self._replies, self._missing = [], len(commands)
@@ -37,10 +38,12 @@ class Link:
                 return self._replies
         except TimeoutError as error:
             self.close()
-            raise WireLost(f"no answer within {_ANSWER_S:.0f} s") from error
+            raise WireLost(f"no answer within {_ANSWER_S:.0f} s, or nobody waits for it any more") from error
         except BaseException:
             self.close()  # replies that were not read must not answer other commands
             raise
+        finally:
+            self._patience = None
 
     def close(self) -> None:
         """Closes the connection; the next exchange opens it again."""
@@ -49,8 +52,9 @@ class Link:
             self._wire = None
 
     def give_up(self) -> None:
-        """Takes the server for dead: an exchange that waits for its answer loses the connection at once."""
-        self._lose()
+        """Takes the server for dead: an exchange that connects, or waits for its answer, ends at once."""
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(0)
 
     def _take(self, reply: Reply) -> None:
         self._replies.append(reply)

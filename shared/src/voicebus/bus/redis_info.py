@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 
 from voicebus.bus.calls import Calls
-from voicebus.bus.server import Server
 from voicebus.bus.servers import Servers
 
 RedisInfo = Mapping[str, str]
@@ -18,14 +17,13 @@ async def read_info(calls: Calls, servers: Servers, publish: str, *, stem: str) 
     """
     # By a script, since a command without a key goes to any server.
 
-    async def ask(server: Server) -> RedisInfo:
-        key = servers.channel_at(server, stem).decode()
-        (text,) = await calls.script("info", (key,), publish, "")
+    async def ask(key: bytes) -> RedisInfo:
+        (text,) = await calls.script("info", (key.decode(),), publish, "")
         return _fields(text)
 
-    asked = servers.all
-    told = await asyncio.gather(*(ask(server) for server in asked))
-    return {server.name: info for server, info in zip(asked, told, strict=True)}
+    keys = {server.name: servers.channel_at(server, stem) for server in servers.all}  # before any of them goes
+    told = await asyncio.gather(*map(ask, keys.values()))
+    return dict(zip(keys, told, strict=True))
 
 
 def _fields(raw: bytes) -> RedisInfo:

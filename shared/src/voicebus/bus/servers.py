@@ -56,7 +56,13 @@ class Servers:
         return self._owners[slot_of_key(channel) if self._directory.clustered else 0]
 
     def channel_at(self, server: Server, stem: str) -> bytes:
-        """A channel that begins with the stem and belongs to this server, which has slots."""
+        """A channel that begins with the stem and belongs to this server.
+
+        Raises:
+            LookupError: it has no slots.
+        """
+        if server not in self._all:
+            raise LookupError(server.name)
         names = (f"{stem}:{{{number}}}".encode() for number in itertools.count())
         return next(name for name in names if self.of_channel(name) == server)
 
@@ -75,7 +81,8 @@ class Servers:
         self._doubtful.set()
 
     async def run(self) -> None:
-        """Asks again when there is doubt, until somebody knows; ends when it is cancelled."""
+        """Asks again when there is doubt, or as often as the directory wants, until it is cancelled."""
+        unknown = ""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._directory.asked_every_s):
@@ -84,8 +91,14 @@ class Servers:
             suspects, self._suspects = self._suspects, {}
             try:
                 self._believe(await self._directory.owners(self._owners, suspects))
+                if unknown:
+                    _log.info("servers_known", after=unknown)
+                unknown = ""
                 await asyncio.sleep(_BETWEEN_S)
-            except WireLost:
+            except WireLost as error:
+                if not unknown:
+                    _log.warning("servers_unknown", reason=str(error))
+                unknown = str(error)
                 self._suspects = suspects | self._suspects
                 self._doubtful.set()
                 await asyncio.sleep(_AGAIN_S)

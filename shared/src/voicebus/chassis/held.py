@@ -19,6 +19,7 @@ class Held:
         self.session_id = lease.session_id
         self.task: asyncio.Task[None] | None = None
         self.lost = False  # another worker may own the stage
+        self.rang = False  # somebody rang for the session meanwhile
         self.resting = False  # it has no mail, and is kept for the next only as long as there is room
         self._draining = draining
         self._woken = asyncio.Event()

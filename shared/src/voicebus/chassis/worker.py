@@ -6,6 +6,7 @@ stop it takes nothing new and hands over what it holds at the next boundary.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import islice
@@ -26,7 +27,9 @@ Serve = Callable[[Held], Awaitable[None]]  # owns the stage until it has release
 _LOOK_EVERY_S = 1.0
 _DELAY_AT_FULL_LOAD_S = 0.01
 _RUNG_MAX = 4_096
+_WAITING_MOST = 16  # of a partition, that one look tells
 _HAND_OVER_AGAIN_S = 0.5
+_LAST_WORD_S = 2.0
 
 
 class Worker:
@@ -76,13 +79,15 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             finding, renewing = group.create_task(self._find(group)), group.create_task(self._renew())
             await self.draining.wait()
-            await finding  # a lease that it has got needs an owner
+            over_s = asyncio.get_running_loop().time() + drain_s
+            await asyncio.wait([finding], timeout=drain_s)  # a lease that it has got needs an owner
+            finding.cancel()
             _log.info("worker_draining", stage=self._stage, held=len(self._held))
             for held in self._held.values():
                 held.wake()
             tasks = [held.task for held in self._held.values() if held.task]
             if tasks:
-                await asyncio.wait(tasks, timeout=drain_s)
+                await asyncio.wait(tasks, timeout=max(0, over_s - asyncio.get_running_loop().time()))
             for task in (*tasks, renewing):
                 task.cancel()
 
@@ -134,11 +139,21 @@ class Worker:
             try:
                 if loop.time() >= next_look:
                     next_look = loop.time() + _LOOK_EVERY_S
-                    self._note(*await self._stages.waiting(range(self._bus.keys.partitions)))
-                while self._rung and self._has_room() and not self.draining.is_set():
+                    await self._look_around()
+                while self._rung and self._has_room() and not self.draining.is_set() and loop.time() < next_look:
                     await self._take(group)
             except VoicebusError as error:
                 _log.warning("bus_error", stage=self._stage, reason=error.message)
+
+    async def _look_around(self) -> None:
+        """Whom nobody rang for is noted. Who rang before and does not wait is another worker's by now."""
+        partition, before = self._bus.keys.partition, tuple(self._rung)
+        waiting = await self._stages.waiting(range(self._bus.keys.partitions), most=_WAITING_MOST)
+        found = Counter(map(partition, waiting))
+        for session_id in set(before).difference(waiting):
+            if found[partition(session_id)] < _WAITING_MOST:  # else there are more than were told
+                self._rung.pop(session_id, None)
+        self._note(*waiting)
 
     def _note(self, *session_ids: str) -> None:
         for session_id in session_ids:
@@ -146,12 +161,12 @@ class Worker:
                 self._rung.setdefault(session_id)
 
     def _has_room(self) -> bool:
-        """Whether another session can be taken; if not, those without mail are to make room."""
+        """Whether another session can be taken; if not, as many as there are without mail are to make room."""
         if len(self._held) < self._capacity:
             return True
-        for held in self._held.values():
-            if held.resting:
-                held.wake()
+        resting = (held for held in self._held.values() if held.resting)
+        for held in islice(resting, len(self._rung)):
+            held.wake()
         return False
 
     async def _take(self, group: asyncio.TaskGroup) -> None:
@@ -159,6 +174,8 @@ class Worker:
         wanted = list(islice(self._rung, self._capacity - len(self._held)))
         for session_id in wanted:
             del self._rung[session_id]
+            if held := self._held.get(session_id):
+                held.rang = True
         wanted = [session_id for session_id in wanted if session_id not in self._held]
         if not wanted:
             return
@@ -187,8 +204,8 @@ class Worker:
             if self._held.get(held.session_id) is held:
                 del self._held[held.session_id]
             self._metrics.held.set(len(self._held))
-            if held.lost:
-                self._note(held.session_id)  # perhaps by a new epoch: then nobody else has it
+            if held.lost or held.rang:  # lost perhaps by a new epoch: then nobody else has it
+                self._note(held.session_id)
             self._look.set()
 
     async def _serve_or_give_up(self, held: Held, lease: Lease) -> None:
@@ -196,8 +213,9 @@ class Worker:
             await self._serve(held)
         except asyncio.CancelledError:
             if held.draining and not held.lost:  # it took too long: the next owner goes on where it stands
-                with suppress(LeaseLost, VoicebusError):
-                    await lease.hand_over()
+                with suppress(LeaseLost, VoicebusError, TimeoutError):
+                    async with asyncio.timeout(_LAST_WORD_S):
+                        await lease.hand_over()
             raise
         except LeaseLost:
             held.lost = True
