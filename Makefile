@@ -38,7 +38,7 @@ compose-test: install  ## docker-compose.yml on a Docker engine: build, turns, k
 	@COMPOSE_TEST=1 $(BIN)/python -m pytest -q -n 0 tests/compose $(ARGS)
 
 kills: install  ## kill -9 of every worker, 20 times each, 100 interruptions, ten minutes of silence (SEED=… repeats)
-	@KILLS=20 SILENCE_MINUTES=10 INTERRUPTIONS=100 $(BIN)/python -m pytest -q -n 0 -s tests/faults/test_kills.py tests/faults/test_silence.py tests/faults/test_unknown_outcome.py tests/e2e/test_barge_in.py $(ARGS)
+	@FAULTS=small KILLS=20 SILENCE_MINUTES=10 INTERRUPTIONS=100 $(BIN)/python -m pytest -q -n 0 -s tests/faults/test_kills.py tests/faults/test_silence.py tests/faults/test_unknown_outcome.py tests/e2e/test_barge_in.py $(ARGS)
 
 mutants: install  ## break each invariant: the tests must notice (ARGS=name …)
 	@PYTHONPATH=tests $(BIN)/python -m mutants.run mutants.broken $(ARGS)

@@ -16,7 +16,7 @@ from faults.comparison import Comparison, compare_turns, outcomes
 from faults.conversation import conversation
 from faults.installation import Asked, Installation, installation, speaking, what_sum, what_time
 from faults.redis_way import RedisWay
-from faults.scenario import FULL, SEED, Outcome, Record
+from faults.scenario import FULL, SEED, Outcome, Record, takes_long
 from faults.turns import Heard
 
 from voicebus.contract.keys import STAGES, Stage
@@ -31,6 +31,7 @@ KILLED: dict[Stage, str] = {
 SPOKEN = 6  # writes of the TTS worker at least, each of which has more of a sentence
 
 
+@takes_long
 @pytest.mark.timeout(120 + 60 * KILLS)
 async def test_a_turn_is_the_same_whoever_is_killed(redis_url: str, tmp_path: Path, record: Record) -> None:
     chance = {stage: random.Random(f"{SEED} {stage}") for stage in STAGES}

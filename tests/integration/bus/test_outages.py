@@ -13,13 +13,17 @@ from pathlib import Path
 import pytest
 import redis
 from support.redis_cluster import serve
-from support.sessions import events_of
+from support.sessions import events_of, open_session
 
 from voicebus.bus.bus import Bus, open_bus
+from voicebus.bus.delivery import Delivery
 from voicebus.bus.emission import Emission
 from voicebus.bus.link import Link
 from voicebus.bus.settings import BusSettings
 from voicebus.bus.wire import WireLost, make_pool, pack
+from voicebus.chassis.held import Held
+from voicebus.chassis.mailbox import mail_by_mail
+from voicebus.chassis.worker import Worker
 from voicebus.contract import events, payloads
 from voicebus.contract.errors import BusFull, BusUnavailable
 from voicebus.contract.positions import Position
@@ -120,6 +124,27 @@ async def test_a_stalled_redis_repeats_nothing(server: Server) -> None:
         server.signal(signal.SIGCONT)
         await asked
         assert [e.type for e in await events_of(bus, session.session_id)] == ["session_start"] + ["user"] * 5
+
+
+async def test_a_worker_drains_in_time_though_redis_is_silent(server: Server) -> None:
+    at_work = asyncio.Event()
+
+    async def handle(_held: Held, _delivery: Delivery) -> None:
+        at_work.set()
+        await asyncio.Event().wait()
+
+    async with a_bus(server) as bus:
+        await open_session(bus, "a long question")
+        worker = Worker(bus, "agent", "w", mail_by_mail("agent", handle), capacity=2)
+        working = asyncio.create_task(worker.run(drain_s=1))
+        await at_work.wait()
+        server.signal(signal.SIGSTOP)
+        try:
+            worker.drain()
+            async with asyncio.timeout(6):
+                await working
+        finally:
+            server.signal(signal.SIGCONT)
 
 
 async def test_who_gives_up_a_server_that_only_takes_connections_is_free_at_once() -> None:

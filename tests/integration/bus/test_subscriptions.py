@@ -2,7 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from voicebus.bus.bus import Bus
+from voicebus.bus.server import sibling
 
 
 class Ears:
@@ -36,3 +39,9 @@ async def test_whoever_stops_waiting_for_a_subscription_hears_nothing_of_it(bus:
         await bus.calls.command(bus.publish, channel, b"here")
         await patient.some.wait()
     assert (patient.heard, impatient.heard) == ([b"here"], [])
+
+
+async def test_a_server_without_slots_has_no_channel(bus: Bus) -> None:
+    gone = sibling(bus.servers.all[0].url, "127.0.0.1", 1)
+    with pytest.raises(LookupError):
+        bus.servers.channel_at(gone, "stem")

@@ -111,7 +111,7 @@ def test_nothing_is_found_between_the_document_and_the_gateway(gateway: RunningG
             "seed": int(os.environ.get("SEED") or 7),
             "workers": 1,
             "generation": {
-                "max-examples": int(os.environ.get("FUZZ_EXAMPLES") or 2),
+                "max-examples": int(os.environ.get("FUZZ_EXAMPLES") or 1),
                 "deterministic": True,
                 "database": "none",
             },
