@@ -2,9 +2,10 @@
 
 import array
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -142,6 +143,10 @@ def speaking(question: Question, *, until: int = 0, then: Meanwhile | None = Non
     return say
 
 
+def _newest_lines(pools: Iterable[StageWorkers]) -> str:
+    return "\n".join(pool.newest_lines() for pool in pools)
+
+
 @asynccontextmanager
 async def installation(redis_url: str, folder: Path, **environment: str) -> AsyncIterator[Installation]:
     """A gateway, and two workers of each stage: when one is killed, the other one stands by."""
@@ -162,8 +167,7 @@ async def installation(redis_url: str, folder: Path, **environment: str) -> Asyn
             await asyncio.gather(gateways.start(0), *(pool.start(2) for pool in pools.values()))
             token = bearer_of("alice")["Authorization"].removeprefix("Bearer ")
             async with Voicebus(f"http://127.0.0.1:{gateways.ports[0]}", token) as voicebus:
-                logs = lambda: "\n".join(pool.newest_lines() for pool in pools.values())  # noqa: E731 - said once
-                yield Installation(Turns(bus, voicebus, logs), pools, watch, tools)
+                yield Installation(Turns(bus, voicebus, partial(_newest_lines, pools.values())), pools, watch, tools)
         finally:
             for pool in pools.values():
                 await pool.stop()

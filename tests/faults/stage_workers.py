@@ -3,8 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
@@ -121,22 +121,3 @@ class StageWorkers:
         while self.running:
             self.kill(self.running[0])
         await self._ways.aclose()
-
-
-@asynccontextmanager
-async def stage_workers(
-    stage: Stage,
-    ports: Sequence[int],
-    folder: Path,
-    environment: Mapping[str, str],
-    *,
-    count: int,
-    watch: Watch | None = None,
-) -> AsyncIterator[StageWorkers]:
-    """They are ready; killed at the end."""
-    workers = StageWorkers(stage, ports, folder, environment, watch)
-    try:
-        await workers.start(count)
-        yield workers
-    finally:
-        await workers.stop()

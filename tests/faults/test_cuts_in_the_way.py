@@ -24,7 +24,10 @@ from voicebus_stack.tokens import make_token
 PREFIX: Final = "cuts"
 PING_S: Final = 0.5  # who hears nothing for twice as long takes the line for dead
 SECONDS: Final = 60 if FULL else 3
+# Events a second in each session, sessions, clients.
+LOADS: Final = [(200, 4, 12), (1_000, 1, 3)] if FULL else [(200, 1, 4), (1_000, 1, 2)]
 DEAD_LINES: Final = 0.25  # of all cuts
+DEAD_SESSIONS, DEAD_RATE = 2, 20  # where all lines go dead, and events a second in each
 PAUSE_S: Final = (0.05, 0.3)  # between two cuts
 MOMENT_S: Final = (0.0, 0.01)  # between what a client says and the cut
 TOGETHER: Final = 10  # messages that a client sends in one go
@@ -53,9 +56,7 @@ def bus_settings(redis_url: str) -> BusSettings:
 
 
 @pytest.mark.timeout(SECONDS + 90)
-@pytest.mark.parametrize(
-    ("rate", "sessions", "clients"), [(200, 4, 12), (1_000, 1, 3)] if FULL else [(200, 1, 4), (1_000, 1, 2)]
-)
+@pytest.mark.parametrize(("rate", "sessions", "clients"), LOADS)
 async def test_clients_whose_connections_break_all_the_time_get_every_event(
     bus: Bus, gateways: Gateways, record: Record, rate: int, sessions: int, clients: int
 ) -> None:
@@ -64,7 +65,7 @@ async def test_clients_whose_connections_break_all_the_time_get_every_event(
         proxy(gateways.ports) as way,
         crowd(bus, way.url, sessions=sessions, clients=clients, rate=rate) as listening,
     ):
-        resets, dead = await _cut_for(SECONDS, way, chance)
+        resets, dead = await cut_for(SECONDS, way, chance)
         await listening.settle(within_s=SETTLED_S)
     got = sum(len(listener.seen) for listener in listening.listeners)
     record(
@@ -83,7 +84,7 @@ async def test_clients_whose_connections_break_all_the_time_get_every_event(
     assert dead
 
 
-async def _cut_for(seconds: float, way: Proxy, chance: random.Random) -> tuple[int, int]:
+async def cut_for(seconds: float, way: Proxy, chance: random.Random) -> tuple[int, int]:
     """Cuts one connection after the other; returns how many by a reset, and how many without a word."""
     loop = asyncio.get_running_loop()
     over_s = loop.time() + seconds
@@ -114,7 +115,7 @@ async def test_dead_lines_are_noticed_by_both_sides(bus: Bus, gateways: Gateways
     dead = 0
     async with (
         proxy([port]) as way,
-        crowd(bus, way.url, sessions=2, clients=count, rate=20) as listening,
+        crowd(bus, way.url, sessions=DEAD_SESSIONS, clients=count, rate=DEAD_RATE) as listening,
     ):
         for _ in range(rounds):
             await asyncio.sleep(chance.uniform(0, PING_S))
@@ -129,11 +130,11 @@ async def test_dead_lines_are_noticed_by_both_sides(bus: Bus, gateways: Gateways
     record(
         Outcome(
             "lines go dead without a word",
-            f"{count} clients, {listening.accepted} events, pings every {PING_S} s",
+            f"{count} clients, {DEAD_SESSIONS * DEAD_RATE} events/s, pings every {PING_S} s",
             f"{dead} dead lines",
             listening.tally + Tally(misplaced=held),
             listening.recovery_s,
-            f"the gateway closed them within {max(noticed_s):.2f} s",
+            f"{listening.accepted} events; the gateway closed them within {max(noticed_s):.2f} s",
         )
     )
     assert not listening.failures
@@ -170,13 +171,14 @@ async def test_messages_that_are_sent_again_after_each_cut_have_one_effect(
             sender.stop()
         await _all_came(speaking, hearing)
     effects = [await _effects(bus, sender, hearing) for sender in speaking]
+    said = sum(len(sender.sent) for sender in speaking)
     record(
         Outcome(
             "connections of clients that say something are cut",
-            f"{count} clients, {len(ids)} sessions, {sum(len(sender.sent) for sender in speaking)} messages",
+            f"{count} clients, {len(ids)} sessions, {TOGETHER} messages at a time",
             f"{cuts} cuts of all connections, {on_their_way} messages on their way",
             total(effects),
-            remarks="effects: an event of the log and a mail to the agent",
+            remarks=f"{said} messages; effects: an event of the log and a mail to the agent",
         )
     )
     assert cuts < on_their_way

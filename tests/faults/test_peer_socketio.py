@@ -80,14 +80,14 @@ async def test_one_of_two_nodes_is_killed(redis_url: str, record_peer: Record) -
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("rate", "sessions", "clients"), [(200, 4, 12), (1_000, 2, 4)])
+@pytest.mark.parametrize(("rate", "sessions", "clients"), cuts.LOADS)
 async def test_connections_of_listening_clients_are_cut(
     redis_url: str, record_peer: Record, rate: int, sessions: int, clients: int
 ) -> None:
     chance = random.Random(f"{SEED} {rate}")
 
     async def disturb(nodes: Nodes, way: Proxy) -> str:
-        resets, dead = await cuts._cut_for(cuts.SECONDS, way, chance)
+        resets, dead = await cuts.cut_for(cuts.SECONDS, way, chance)
         return f"{resets} resets, {dead} dead lines"
 
     faults, heard = await while_disturbed(
@@ -100,7 +100,7 @@ async def test_connections_of_listening_clients_are_cut(
 @pytest.mark.timeout(300)
 async def test_lines_go_dead_without_a_word(redis_url: str, record_peer: Record) -> None:
     chance = random.Random(SEED)
-    count, rounds, sessions, rate = 40, 10, 2, 20
+    count, rounds, sessions, rate = 40, 10, cuts.DEAD_SESSIONS, cuts.DEAD_RATE
 
     async def disturb(nodes: Nodes, way: Proxy) -> str:
         for _ in range(rounds):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import pytest
+from integration.bus.ears import Ears
 from support.redis_cluster import Cluster, Node, everywhere, running_cluster
 from support.sessions import events_of, open_session
 
@@ -25,20 +26,6 @@ from voicebus.contract.sessions import NewSession
 from voicebus_stack.redis_server import free_port
 
 T = TypeVar("T")
-
-
-class Ears:
-    """What a channel's listener was told."""
-
-    def __init__(self) -> None:
-        self.heard: list[bytes] = []
-        self.losses = 0
-
-    def message(self, payload: bytes) -> None:
-        self.heard.append(payload)
-
-    def lost(self) -> None:
-        self.losses += 1
 
 
 async def until(condition: Callable[[], object], timeout_s: float = 15) -> None:

@@ -13,6 +13,7 @@ from uuid import uuid4
 import hiredis
 import httpx2
 import pytest
+from integration.bus.ears import Ears
 from integration.gateway.here import gateway_here
 from support.redis_sentinel import SERVICE, Watched, running_sentinels
 from support.sessions import events_of, open_session
@@ -25,20 +26,6 @@ from voicebus.bus.settings import BusSettings
 from voicebus.contract.errors import BusUnavailable
 from voicebus.contract.events import User
 from voicebus_stack.redis_server import free_port
-
-
-class Ears:
-    """What a channel's listener was told."""
-
-    def __init__(self) -> None:
-        self.heard: list[bytes] = []
-        self.losses = 0
-
-    def message(self, payload: bytes) -> None:
-        self.heard.append(payload)
-
-    def lost(self) -> None:
-        self.losses += 1
 
 
 @pytest.fixture(scope="module")
