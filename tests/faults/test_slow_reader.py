@@ -49,7 +49,7 @@ async def test_nobody_waits_for_a_client_that_reads_slowly(
     grown = 0
     async with (
         running_gateways(
-            bus_settings.redis_url, bus_settings.prefix, 1, tmp_path, QUEUE_MAX=str(QUEUE_MAX)
+            bus_settings.redis_url, bus_settings.prefix, 1, tmp_path, QUEUE_MAX=str(QUEUE_MAX), PING_INTERVAL_S="1"
         ) as gateways,
         Voicebus(f"http://127.0.0.1:{gateways.ports[0]}", make_token(SECRET, OWNER), options=QUICK) as voicebus,
         audience(voicebus, speaker, clients=FAST) as fast,

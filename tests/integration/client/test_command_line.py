@@ -98,13 +98,16 @@ async def test_a_file_whose_lines_are_never_taken_fails_in_the_end(redis_url: st
     with running_gateway(nobody_works, BUDGET_AGENT_S="0.1") as busy:
         async with Voicebus(busy.url, token()) as client:
             session_id = (await client.create_session(mode="text")).session_id
+            await client.send_message(session_id, "nobody answers")
 
-            async def say_on() -> None:
-                while True:  # until the first one is late
-                    await client.send_message(session_id, "nobody answers")
+            async def ask_on() -> None:
+                while True:  # until the first one is late; each in a session of its own, whose mailbox has room
+                    session_id = (await client.create_session(mode="text")).session_id
+                    await client.send_message(session_id, "nor this")
+                    await asyncio.sleep(0.05)
 
             with pytest.raises(VoicebusError, match="Too much waits"):
-                await asyncio.wait_for(say_on(), 10)
+                await asyncio.wait_for(ask_on(), 10)
         code, _, beside = await end(await start(busy, "chat", "--patience", "0.5"), "hello\n")
     assert code == 1
     first, *_, last = beside.splitlines()

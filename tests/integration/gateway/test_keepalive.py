@@ -120,6 +120,33 @@ async def test_a_client_that_reads_nothing_more_is_dropped_with_what_waits_for_i
         client.cut()
 
 
+async def test_a_client_that_reads_slowly_is_not_taken_for_dead(
+    quick_gateway: RunningGateway, gateway_bus: Bus
+) -> None:
+    session_id = await open_session(gateway_bus)
+    for n in range(20):
+        await gateway_bus.inbox.submit(session_id, f"{n}" + "x" * 60_000, agent_type="personal")
+    await drop_mail(gateway_bus, session_id)
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    raw.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", quick_gateway.port))
+    async with wire(quick_gateway, session_id, "?after=0", sock=raw, ping_interval=None) as client:
+        await client.until("welcome")
+        begun = monotonic()
+        pings = Pings(client, lambda number: True)
+        while monotonic() - begun < 8 * INTERVAL_S:
+            client.socket.transport.pause_reading()
+            await asyncio.sleep(INTERVAL_S / 8)
+            client.socket.transport.resume_reading()
+            await asyncio.sleep(0)  # for its socket to be looked at
+            await asyncio.sleep(0)  # for what is in it to be read
+        assert not pings.count  # they wait behind what it has not read
+        await client.until(lambda event: event.get("seq") == 21)
+        await gateway_bus.inbox.submit(session_id, "still here?", agent_type="personal")
+        await client.until(lambda event: event.get("seq") == 22)
+
+
 async def drop_mail(bus: Bus, session_id: str) -> None:
     """As if an agent had answered."""
     await bus.calls.command("XTRIM", bus.keys.of(session_id).mail("agent"), "MAXLEN", 0)

@@ -5,6 +5,7 @@ ASGI extension `voicebus.frames`. A server's frames are not masked, so the same 
 """
 
 import asyncio
+import socket
 import struct
 from asyncio import BaseTransport
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ _LAST_WORDS_S: Final = 5.0  # for a client to make room for the close frame
 _SHORT: Final = struct.Struct(">BB")
 _MEDIUM: Final = struct.Struct(">BBH")
 _LONG: Final = struct.Struct(">BBQ")
+_TCP_INFO: Final = struct.Struct("=24xI92xQ16xI")  # of Linux: unacked (segments), bytes_acked, notsent_bytes
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -52,11 +54,13 @@ def _header(first: int, length: int) -> bytes:
 class FramesProtocol(WebSocketsSansIOProtocol):
     """uvicorn's protocol, which also writes frames that are ready, and reads a little ahead.
 
-    A client that takes nothing more is dropped in the end: after two pings, or when it was closed and does not go.
+    A client that takes nothing more is dropped in the end: after two pings, or when it was closed and does not go. One
+    that reads slowly can't answer a ping yet that waits behind other data: as long as it takes of that, it lives.
     """
 
     _unanswered = 0  # pings in a row
     _asked_before: bytes | None = None  # the ping before the last one
+    _taken = 0  # bytes, when the last ping was sent
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Reads little at a time: any number of messages may be in it."""
@@ -108,9 +112,15 @@ class FramesProtocol(WebSocketsSansIOProtocol):
             self._unanswered = 0
         super().handle_pong(event)
 
+    def send_keepalive_ping(self) -> None:
+        """Asks whether the client is there."""
+        self._taken = _taken_and_waiting(self.transport)[0]
+        super().send_keepalive_ping()
+
     def keepalive_timeout(self) -> None:
         """Asks once more, then closes; what the client has not read by then is dropped with it."""
-        self._unanswered += 1
+        taken, waiting = _taken_and_waiting(self.transport)
+        self._unanswered = 0 if waiting and taken > self._taken else self._unanswered + 1
         if self._unanswered < _UNANSWERED_MOST:
             self._asked_before = self.pending_ping_payload
             self.send_keepalive_ping()
@@ -152,12 +162,24 @@ class FramesProtocol(WebSocketsSansIOProtocol):
             self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
 
-async def write_frames(socket: WebSocket, frames: Sequence[bytes]) -> None:
+def _taken_and_waiting(transport: asyncio.Transport) -> tuple[int, bool]:
+    """Bytes that the client's machine has acknowledged, and whether more waits; (0, False) where TCP doesn't tell."""
+    if not hasattr(socket, "TCP_INFO"):
+        return 0, False
+    try:
+        info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        unacknowledged, taken, unsent = _TCP_INFO.unpack(info)
+    except (OSError, struct.error):  # the connection is gone; an old kernel
+        return 0, False
+    return taken, bool(unacknowledged or unsent or transport.get_write_buffer_size())
+
+
+async def write_frames(websocket: WebSocket, frames: Sequence[bytes]) -> None:
     """Writes frames to an accepted socket that `FramesProtocol` serves. Raises as it does."""
-    await socket.scope["extensions"][EXTENSION]["write"](frames)
+    await websocket.scope["extensions"][EXTENSION]["write"](frames)
 
 
-def closed_by_protocol(socket: WebSocket) -> int | None:
+def closed_by_protocol(websocket: WebSocket) -> int | None:
     """The code with which the protocol itself has closed: for a bad frame, or for want of pongs."""
-    code: int | None = socket.scope["extensions"][EXTENSION].get("closed")
+    code: int | None = websocket.scope["extensions"][EXTENSION].get("closed")
     return code
