@@ -28,7 +28,7 @@ from voicebus_stack.tokens import make_token
 SESSIONS, USERS, TURNS, PAUSE_S = (300, 30, 4, 5.0) if FULL else (60, 12, 2, 0.8)
 TRIES: Final = 200 if FULL else 20  # of users at a session of another's
 CUT_EVERY_S: Final = (0.02, 0.1)
-FATAL: Final = (10, 30)  # cuts, before a gateway is killed
+FATAL: Final = (10, 30) if FULL else (3, 10)  # cuts, before a gateway is killed
 TALKATIVE: Final = ("agent_worker-1", "gateway-1", "tts_worker-1")  # processes that have something to log
 PATIENCE_S: Final = 200 if FULL else 40
 
