@@ -157,7 +157,7 @@ class Expected:
         demand(not what.token or what.token == self.owners["stt"].token, "an interruption of a lost lease:", what)
         self.interrupted.add(what.message_id)
         self.hearing.pass_time(now_ms)
-        what.begin(self.hearing, {turn: count for turn, count in self.answers.items() if turn not in self.cancelled})
+        what.begin(self.hearing, {turn: [*self._to_speak(turn)] for turn in self.answers.keys() - self.cancelled})
 
     def interruption_ends(self, what: Interruption, waiting: Sequence[int], to_speak: Collection[int]) -> None:
         """Turns were cut. These are in the agent's mailbox, and in the one of TTS."""

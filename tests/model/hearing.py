@@ -4,7 +4,7 @@ A client plays what it is given as it comes, one turn after the other, and waits
 clients say that they have played counts instead.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import product, takewhile
@@ -153,11 +153,10 @@ class Hearing:
         begins = speech.ms > 0 and all(other.clock_ms == other.ms for other in before)
         return speech.begun or bool(speech.reported_ms) or begins
 
-    def all_out(self, turn: int, sentences: int) -> bool:
-        """Whether so many sentences of it were spoken to their end."""
-        speech = self.of(turn)
-        out = {each.segment for each in speech.sentences if each.whole or each.said} if speech else set()
-        return len(out) == sentences
+    def all_out(self, turn: int, segments: Collection[int]) -> bool:
+        """Whether these sentences of it were spoken to their end, by the response that stands."""
+        sentences = speech.sentences if (speech := self.of(turn)) else []
+        return {sentence.segment for sentence in sentences if sentence.whole and not sentence.said}.issuperset(segments)
 
     def audible(self) -> Iterator[int]:
         """The turns of which something is left to be heard."""

@@ -30,14 +30,14 @@ class Interruption:
         """Whether somebody speaks."""
         return bool(self.token)
 
-    def begin(self, hearing: Hearing, answers: Mapping[int, int]) -> None:
-        """Takes down what is to be heard; `answers` are the sentences of answered turns."""
+    def begin(self, hearing: Hearing, answers: Mapping[int, Collection[int]]) -> None:
+        """Takes down what is to be heard; `answers` are the sentences of answered turns that had to be spoken."""
         self.speeches = {speech.turn: speech for speech in hearing.speeches}
         self.heard = {turn for turn in self.speeches if hearing.was_heard(turn)}
         self.audible = set(hearing.audible())
         self.remembered = set(hearing.remembered())
         self.over = {
-            turn for turn, count in answers.items() if turn not in self.audible and hearing.all_out(turn, count)
+            turn for turn, wanted in answers.items() if turn not in self.audible and hearing.all_out(turn, wanted)
         }
         if self.played_ms is not None and self.named in self.remembered:
             self.believed = self.played_ms < self.speeches[self.named].ms

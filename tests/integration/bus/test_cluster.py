@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -338,9 +339,9 @@ async def test_without_a_replica_only_what_the_dead_primary_has_fails(mortals: C
         session_id, other = await open_session_at(bus, dying), await open_session_at(bus, living)
         dying.kill()
         failing = asyncio.create_task(bus.inbox.submit(session_id, "lost", agent_type="p"))
-        answered = 0
+        answered, latest = 0, monotonic() + 10
         while not failing.done():
-            assert answered < 5_000, "it should have failed by now"
+            assert monotonic() < latest, "it should have failed by now"
             await within(0.5, bus.inbox.submit(other, str(answered), agent_type="p"))
             answered += 1
         with pytest.raises(BusUnavailable):
