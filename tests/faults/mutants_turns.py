@@ -10,7 +10,12 @@ _ZOMBIES = (f"{_HERE}/test_zombies.py",)
 _KILLS = (f"{_HERE}/test_kills.py",)
 _INTERRUPTIONS = (f"{_HERE}/test_interruptions.py",)
 _POISON = (f"{_HERE}/test_poison.py",)
-_DEPLOY = (f"{_HERE}/test_rolling_deploy.py",)
+_DEPLOY = (f"{_HERE}/test_rolling_deploy.py::test_agent_and_tts_workers_are_replaced_in_the_middle_of_turns",)
+_EARS = {
+    "stopped": f"{_HERE}/test_zombies.py::test_what_a_stopped_stt_worker_has_understood_is_refused",
+    "poisoned": f"{_HERE}/test_poisoned_ears.py",
+    "replaced": f"{_HERE}/test_rolling_deploy.py::test_stt_workers_are_replaced_in_the_middle_of_utterances",
+}
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -84,5 +89,29 @@ MUTANTS: tuple[Mutant, ...] = (
         "redis.call('HINCRBY', session, stage .. '.attempts', -1)",
         "",
         _DEPLOY,
+    ),
+    Mutant(
+        "ears-fence",
+        "an stt worker that lost its lease opens no turn",
+        f"{_LUA}/emit.lua",
+        "if not fenced(stage, token) then return { 'stale' } end",
+        "if stage ~= 'stt' and not fenced(stage, token) then return { 'stale' } end",
+        (_EARS["stopped"],),
+    ),
+    Mutant(
+        "ears-attempts",
+        "sound that fails too often is given up",
+        f"{_LUA}/next.lua",
+        "if given[3] > tonumber(ARGV[6]) then return bury() end",
+        "if stage ~= 'stt' and given[3] > tonumber(ARGV[6]) then return bury() end",
+        (_EARS["poisoned"],),
+    ),
+    Mutant(
+        "ears-drain",
+        "who goes in the middle of an utterance hears it to its end, or leaves all of it to the next one",
+        "services/stt-worker/src/stt_worker/transcribe.py",
+        "if held.draining and not microphone.speaking:\n",
+        "if held.draining:\n                await microphone.pause()\n",
+        (_EARS["replaced"],),
     ),
 )

@@ -115,7 +115,7 @@ async def test_agent_and_tts_workers_are_replaced_in_the_middle_of_turns(
     assert deploy.longest_s < DRAIN_S
 
 
-@pytest.mark.skipif(not FULL, reason="takes a minute: make faults")
+@takes_long
 @pytest.mark.timeout(300)
 async def test_stt_workers_are_replaced_in_the_middle_of_utterances(
     redis_url: str, tmp_path: Path, record: Record

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 MOST_DEATHS = 6  # then it is not given up, and there is nothing more to be seen
-HANG_S = 60  # longer than anybody waits; then the process ends, so that none is left behind
+HANG_S = 120  # longer than anybody waits
 
 
 def taste(text: str) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-import resource
 import signal
+import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE
@@ -14,11 +14,23 @@ from integration.stt_worker.hearing import SPOKEN, pieces, server, speech
 from support.process_tree import alive, children, until
 
 from stt_worker.engines.engine import EngineError, RecognitionError
-from stt_worker.engines.forkserver import CPU_MAX_S
 from stt_worker.engines.pocketsphinx import PocketsphinxEngine
+from stt_worker.engines.wire import AUDIO, SETTLE
 from voicebus.chassis.forks import ForkServer
+from voicebus.chassis.forkserver import message
 
 (QUESTION,) = SPOKEN["question"]
+HANGS = """
+import socket, sys, time
+from stt_worker.engines import forkserver
+
+class Hanging:
+    def settle(self): pass
+    def feed(self, pcm): time.sleep(60)
+
+forkserver.WORK_MAX_S = 1
+forkserver.recognise(socket.socket(fileno=sys.stdin.fileno()), Hanging())
+"""
 
 
 @pytest.fixture
@@ -103,12 +115,16 @@ async def test_a_dead_server_is_started_anew_and_open_utterances_go_on(engine: P
     await decoding.close()
 
 
-async def test_an_utterance_has_no_more_than_its_time_on_the_processor(engine: PocketsphinxEngine) -> None:
-    decoding = await engine.open()
-    await decoding.feed(speech()[:6_144])
-    (process,) = children(server(engine))
-    assert resource.prlimit(process, resource.RLIMIT_CPU) == (CPU_MAX_S, CPU_MAX_S)
-    await decoding.close()
+async def test_a_process_that_hangs_ends_by_itself_and_one_that_waits_does_not() -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            process = await asyncio.create_subprocess_exec(sys.executable, "-c", HANGS, stdin=theirs.fileno())
+        ours.sendall(message(SETTLE))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(process.wait(), 2)
+        ours.sendall(message(AUDIO, b"sound"))
+        assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGALRM
 
 
 async def test_a_server_that_does_not_start_is_an_error_and_occupies_nothing() -> None:
