@@ -45,7 +45,7 @@ mutants: install  ## break each invariant: the tests must notice (ARGS=name …)
 
 faults: install  ## the fault suite at full size, on one Redis and on a cluster; writes docs/reliability.md (SEED=… repeats)
 	@rm -f out/faults.jsonl && mkdir -p out
-	@FAULTS=full FAULTS_RESULTS=out/faults.jsonl $(BIN)/python -m pytest -q -n 0 tests/faults $(ARGS)
+	@FAULTS=full FAULTS_RESULTS=out/faults.jsonl $(BIN)/python -m pytest -q -n 2 tests/faults $(ARGS)
 	@PYTHONPATH=tests $(BIN)/python -m faults.table out/faults.jsonl docs/reliability.md
 
 faults-mutants: install  ## break what the fault suite watches, one promise at a time: it must notice (ARGS=name …)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -348,6 +348,23 @@ async def test_without_a_replica_only_what_the_dead_primary_has_fails(mortals: C
             await failing
         assert len(await texts_of(bus, other)) == answered > 10
         assert bus.subscriptions.deaf
+
+
+async def test_a_cluster_that_serves_no_data_is_not_there_though_its_servers_answer(mortals: Cluster) -> None:
+    async with a_bus(mortals, deadline_s=0.5) as bus:
+        await bus.ping()
+        slot = slot_of_key(bus.keys.deadlines(0))
+        owner = next(node for node in mortals.primaries if node.name == bus.servers.at(slot).name)
+        owner.ask("CLUSTER", "DELSLOTS", slot)
+        with pytest.raises(BusUnavailable):
+            await bus.ping()
+        assert owner.ask("PING")
+        owner.ask("CLUSTER", "ADDSLOTS", slot)
+        async with asyncio.timeout(15):
+            while True:
+                with suppress(BusUnavailable):
+                    await bus.ping()
+                    break
 
 
 async def test_one_redis_takes_the_same_way(redis_url: str) -> None:

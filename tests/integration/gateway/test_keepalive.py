@@ -120,6 +120,21 @@ async def test_a_client_that_reads_nothing_more_is_dropped_with_what_waits_for_i
         client.cut()
 
 
+async def test_a_client_whose_machine_takes_what_it_does_not_read_is_dropped_while_events_come(
+    quick_gateway: RunningGateway, gateway_bus: Bus
+) -> None:
+    session_id = await open_session(gateway_bus)
+    async with wire(quick_gateway, session_id, ping_interval=None) as client:
+        await client.until("welcome")
+        client.socket.transport.pause_reading()
+        gone = monotonic() + 10 * INTERVAL_S + 2
+        while (still := await connections(quick_gateway)) and monotonic() < gone:
+            await gateway_bus.inbox.submit(session_id, "x", agent_type="personal")
+            await drop_mail(gateway_bus, session_id)
+        assert not still
+        client.cut()
+
+
 async def test_a_client_that_reads_slowly_is_not_taken_for_dead(
     quick_gateway: RunningGateway, gateway_bus: Bus
 ) -> None:

@@ -45,6 +45,16 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.pauses: list[bool] = []  # True: paused; False: resumed
         self.written = b""
+        self.aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def close(self) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return self.aborted
 
     def pause_reading(self) -> None:
         self.pauses.append(True)
@@ -106,3 +116,30 @@ async def test_answers_to_pings_do_not_pile_up_before_a_client_that_does_not_rea
     protocol.conn.recv_frame(ping)
     protocol.handle_ping()
     assert len(transport.written) == 6
+
+
+@pytest.mark.parametrize(
+    ("looks", "lives"),
+    [
+        ([(100, 500), (200, 400), (200, 400), (300, 300)], True),  # it takes what waits before the ping
+        ([(100, 500), (606, 0), (606, 20), (700, 0)], False),  # it has taken the ping, and more
+        ([(100, 0), (106, 30), (106, 30), (150, 0)], False),  # nothing waited before it
+        ([(100, 500), (100, 500), (100, 500), (100, 500)], False),  # it takes nothing
+        ([(0, 0), (0, 0), (0, 0), (0, 0)], False),  # nobody knows
+    ],
+)
+async def test_who_does_not_answer_lives_while_it_takes_what_waits_before_the_ping(
+    monkeypatch: pytest.MonkeyPatch, looks: list[tuple[int, int]], lives: bool
+) -> None:
+    """What it has taken and what waits for it, at each ping and when its time is over."""
+    answers = iter(looks)
+    monkeypatch.setattr(frames, "_taken_and_waiting", lambda transport: next(answers, (0, 0)))
+    protocol, transport = a_protocol()
+    protocol.conn.state = OPEN
+    protocol.ping_timeout = 100.0
+    protocol.send_keepalive_ping()
+    for _ in range(2):
+        protocol.keepalive_timeout()
+        if protocol.pong_timer:
+            protocol.pong_timer.cancel()
+    assert transport.aborted != lives

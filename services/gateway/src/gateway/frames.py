@@ -7,9 +7,11 @@ ASGI extension `voicebus.frames`. A server's frames are not masked, so the same 
 import asyncio
 import socket
 import struct
+import termios
 from asyncio import BaseTransport
 from collections.abc import Sequence
 from contextlib import suppress
+from fcntl import ioctl
 from typing import Final
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -30,7 +32,8 @@ _LAST_WORDS_S: Final = 5.0  # for a client to make room for the close frame
 _SHORT: Final = struct.Struct(">BB")
 _MEDIUM: Final = struct.Struct(">BBH")
 _LONG: Final = struct.Struct(">BBQ")
-_TCP_INFO: Final = struct.Struct("=24xI92xQ16xI")  # of Linux: unacked (segments), bytes_acked, notsent_bytes
+_TCP_INFO: Final = struct.Struct("=120xQ")  # of Linux: tcpi_bytes_acked
+_INT: Final = struct.Struct("i")
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -55,12 +58,13 @@ class FramesProtocol(WebSocketsSansIOProtocol):
     """uvicorn's protocol, which also writes frames that are ready, and reads a little ahead.
 
     A client that takes nothing more is dropped in the end: after two pings, or when it was closed and does not go. One
-    that reads slowly can't answer a ping yet that waits behind other data: as long as it takes of that, it lives.
+    that reads slowly can't answer a ping yet that waits behind other data: while it takes of that, it lives.
     """
 
     _unanswered = 0  # pings in a row
     _asked_before: bytes | None = None  # the ping before the last one
-    _taken = 0  # bytes, when the last ping was sent
+    _taken = 0  # bytes that the client's machine had acknowledged when the last ping was sent
+    _before_ping = 0  # bytes that were written before it
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Reads little at a time: any number of messages may be in it."""
@@ -114,13 +118,15 @@ class FramesProtocol(WebSocketsSansIOProtocol):
 
     def send_keepalive_ping(self) -> None:
         """Asks whether the client is there."""
-        self._taken = _taken_and_waiting(self.transport)[0]
+        self._taken, waiting = _taken_and_waiting(self.transport)
+        self._before_ping = self._taken + waiting
         super().send_keepalive_ping()
 
     def keepalive_timeout(self) -> None:
         """Asks once more, then closes; what the client has not read by then is dropped with it."""
-        taken, waiting = _taken_and_waiting(self.transport)
-        self._unanswered = 0 if waiting and taken > self._taken else self._unanswered + 1
+        taken, _ = _taken_and_waiting(self.transport)
+        takes_on = self._taken < taken <= self._before_ping
+        self._unanswered = 0 if takes_on else self._unanswered + 1
         if self._unanswered < _UNANSWERED_MOST:
             self._asked_before = self.pending_ping_payload
             self.send_keepalive_ping()
@@ -162,16 +168,17 @@ class FramesProtocol(WebSocketsSansIOProtocol):
             self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
 
-def _taken_and_waiting(transport: asyncio.Transport) -> tuple[int, bool]:
-    """Bytes that the client's machine has acknowledged, and whether more waits; (0, False) where TCP doesn't tell."""
-    if not hasattr(socket, "TCP_INFO"):
-        return 0, False
+def _taken_and_waiting(transport: asyncio.Transport) -> tuple[int, int]:
+    """Bytes that the client's machine has acknowledged, and those that wait for it; zeros where no system tells."""
     try:
-        info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-        unacknowledged, taken, unsent = _TCP_INFO.unpack(info)
-    except (OSError, struct.error):  # the connection is gone; an old kernel
-        return 0, False
-    return taken, bool(unacknowledged or unsent or transport.get_write_buffer_size())
+        tcp = transport.get_extra_info("socket")
+        info = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        sent = ioctl(tcp.fileno(), termios.TIOCOUTQ, bytes(_INT.size))
+    except (AttributeError, OSError):  # not Linux; the connection is gone
+        return 0, 0
+    if len(info) < _TCP_INFO.size:  # of an old kernel
+        return 0, 0
+    return _TCP_INFO.unpack(info)[0], _INT.unpack(sent)[0] + transport.get_write_buffer_size()
 
 
 async def write_frames(websocket: WebSocket, frames: Sequence[bytes]) -> None:

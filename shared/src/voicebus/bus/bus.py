@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from voicebus.bus.backlog import Backlog, read_backlog
@@ -19,7 +19,7 @@ from voicebus.bus.sessions import Sessions
 from voicebus.bus.settings import BusSettings
 from voicebus.bus.stages import Stages
 from voicebus.bus.subscriptions import Subscriptions
-from voicebus.contract.errors import BusFull, VoicebusError
+from voicebus.contract.errors import VoicebusError
 from voicebus.contract.keys import Keys, Stage
 
 
@@ -46,13 +46,12 @@ class Bus:
         return Stages(self.calls, self.keys, self.settings, self.publish, stage=stage, worker=worker)
 
     async def ping(self) -> None:
-        """Returns if Redis answers, even if it takes no writes for want of room: who sends some is told so.
+        """Returns if Redis serves data, even if it takes no writes for want of room: who sends some is told so.
 
         Raises:
-            BusUnavailable: it doesn't.
+            BusUnavailable: it doesn't. A cluster's servers may answer before the cluster has found together again.
         """
-        with suppress(BusFull):
-            await self.calls.command("PING")
+        await self.calls.command("EXISTS", self.keys.deadlines(0))
 
     async def backlog(self) -> dict[Stage, Backlog]:
         """What waits for workers.
