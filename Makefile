@@ -43,9 +43,10 @@ kills: install  ## kill -9 of every worker, 20 times each, 100 interruptions, te
 mutants: install  ## break each invariant: the tests must notice (ARGS=name …)
 	@PYTHONPATH=tests $(BIN)/python -m mutants.run mutants.broken $(ARGS)
 
-faults: install  ## the fault suite at full size, on one Redis and on a cluster; writes docs/reliability.md (SEED=… repeats)
+faults: install  ## the fault suite at full size, on one Redis and on a cluster; writes docs/reliability.md (SEEDS="1 2 3": one run each)
 	@rm -f out/faults.jsonl && mkdir -p out
-	@FAULTS=full FAULTS_RESULTS=out/faults.jsonl $(BIN)/python -m pytest -q -n 2 tests/faults $(ARGS)
+	@for seed in $(or $(SEEDS),$(SEED),$(shell date +%s)); do \
+	  SEED=$$seed FAULTS=full FAULTS_RESULTS=out/faults.jsonl $(BIN)/python -m pytest -q -n 2 tests/faults $(ARGS) || exit 1; done
 	@PYTHONPATH=tests $(BIN)/python -m faults.table out/faults.jsonl docs/reliability.md
 
 faults-mutants: install  ## break what the fault suite watches, one promise at a time: it must notice (ARGS=name …)

@@ -4,17 +4,19 @@ import json
 import os
 import platform
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from faults.scenario import Outcome
 from faults.tally import Tally
 
 import voicebus
 from voicebus_stack.redis_server import redis_executable
+
+_OURS: Final = f"Voicebus {voicebus.__version__}, Python {platform.python_version()}"
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Result:
     outcome: Outcome
     place: tuple[str, int]  # the test's file and line, by which the table is sorted
     day: str  # 2026-11-22
-    circumstances: str  # the machine, and the versions of what ran on it
+    circumstances: str  # the machine and Redis's version
 
     def line(self) -> str:
         """As it stands in the file."""
@@ -42,6 +44,7 @@ class Result:
 def keep(outcome: Outcome, place: tuple[str, int]) -> None:
     """Appends it to the file, if one is named."""
     if path := os.environ.get("FAULTS_RESULTS"):
+        outcome = outcome if outcome.software else replace(outcome, software=_OURS)
         result = Result(outcome, place, datetime.now(UTC).date().isoformat(), circumstances())
         with Path(path).open("a") as file:
             file.write(result.line() + "\n")
@@ -54,10 +57,7 @@ def load(path: Path) -> list[Result]:
 
 @cache
 def circumstances() -> str:
-    """What figures depend on, in words."""
+    """What everybody's figures depend on, in words."""
     version = subprocess.run([redis_executable(), "--version"], capture_output=True, text=True, check=True).stdout
     redis = next(word.removeprefix("v=") for word in version.split() if word.startswith("v="))
-    return (
-        f"Voicebus {voicebus.__version__}, Python {platform.python_version()}, Redis {redis}, "
-        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
-    )
+    return f"Redis {redis}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"

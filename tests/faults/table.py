@@ -5,6 +5,7 @@ same are added up. Beside our own figures stand those of the systems that went t
 """
 
 import argparse
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -18,6 +19,8 @@ OURS: Final = "Voicebus"
 BEGIN, END = "<!-- faults: made by `python -m faults.table` -->\n", "<!-- /faults -->"
 _NONE: Final = "-"
 _FIGURES: Final = ("lost", "repeated", "misplaced", "worst recovery")
+_KINDS: Final = {"cluster": "a cluster of three primaries"}
+_NUMBER: Final = re.compile(r"\d[\d,]*(?:\.\d+)?")
 
 _Key = tuple[str, str, str]  # scenario, kind of Redis, load
 
@@ -38,11 +41,11 @@ class Found:
         outcomes = [result.outcome for result in results]
         waits = [outcome.recovery_s for outcome in outcomes if outcome.recovery_s is not None]
         return cls(
-            _listed(outcome.load for outcome in outcomes),
-            _listed(outcome.faults for outcome in outcomes),
+            merged(outcome.load for outcome in outcomes),
+            merged(outcome.faults for outcome in outcomes),
             total(outcome.tally for outcome in outcomes),
             max(waits, default=None),
-            _listed(outcome.remarks for outcome in outcomes),
+            merged(outcome.remarks for outcome in outcomes),
         )
 
     @property
@@ -97,16 +100,16 @@ def tables(results: Sequence[Result]) -> str:
     parts = []
     for kind in dict.fromkeys(row.redis for row in made):
         chosen = [cells for row, cells in zip(made, numbered, strict=True) if row.redis == kind]
-        parts.append(f"### On {kind}\n\n" + _table(["scenario", "load", "faults injected", *figures], chosen))
+        head = f"### On {_KINDS.get(kind, kind)}\n\n"
+        parts.append(head + _table(["scenario", "load", "faults injected", *figures], chosen))
     if remarks := [
-        [row.scenario, row.redis, system, found.load, found.faults, found.remarks]
+        [row.scenario, found.load, row.redis, system, found.remarks]
         for row in made
         for system, found in row.systems.items()
         if found.remarks
     ]:
-        parts.append(
-            "### Remarks\n\n" + _table(["scenario", "Redis", "system", "load", "faults injected", ""], remarks)
-        )
+        head = "### What else was seen\n\n"
+        parts.append(head + _table(["scenario", "load", "Redis", "system", "seen"], remarks))
     parts.append("### The runs\n\n" + _table(["day", "seed", "system", "on"], _runs(results)))
     return "\n".join(parts)
 
@@ -134,9 +137,18 @@ def _by(results: Iterable[Result], system: str) -> list[Result]:
     return [result for result in results if result.outcome.system == system]
 
 
-def _listed(texts: Iterable[str]) -> str:
-    """Each of them once."""
-    return "; ".join(dict.fromkeys(text for text in texts if text))
+def merged(texts: Iterable[str]) -> str:
+    """One text: with the least and the most of each number if they differ in nothing else, else each of them once."""
+    different = list(dict.fromkeys(text for text in texts if text))
+    if len({_NUMBER.sub("0", text) for text in different}) != 1:
+        return "; ".join(different)
+    columns = iter(zip(*(_NUMBER.findall(text) for text in different), strict=True))
+    return _NUMBER.sub(lambda _: _range(next(columns)), different[0])
+
+
+def _range(numbers: Sequence[str]) -> str:
+    ordered = sorted(set(numbers), key=lambda number: float(number.replace(",", "")))
+    return " to ".join(dict.fromkeys((ordered[0], ordered[-1])))
 
 
 def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:

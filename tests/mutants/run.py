@@ -2,8 +2,8 @@
 
 `make mutants` breaks the invariants, `make faults-mutants` what the fault suite watches. Each mutant is made in a copy
 of the sources, which the tests and the processes that they start find by PYTHONPATH. First the same tests run on an
-unbroken copy: they must pass. A mutant whose tests pass, or fail only by a crash or a time-out, has survived; so has
-one that breaks calm runs, in which nothing goes wrong, if its suite has such.
+unbroken copy: they must pass. A mutant has survived if one of the tests that are named passes, or fails only by a crash
+or a time-out; or if it breaks calm runs, in which nothing goes wrong, and its suite has such.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import importlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -55,10 +56,15 @@ def run_tests(suite: Suite, roots: Sequence[Path], tests: Sequence[str], report:
     command += [f"--junitxml={report}", *options, *tests]
     environment = os.environ | suite.environment | {"PYTHONPATH": path}
     timeout_s = TIMEOUT_S if options else TIMEOUT_ALL_S
-    with report.with_suffix(".log").open("w") as log:
-        return subprocess.run(
-            command, cwd=ROOT, env=environment, stdout=log, stderr=log, timeout=timeout_s, check=False
-        ).returncode
+    with (
+        report.with_suffix(".log").open("w") as log,
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True) as running,
+    ):
+        try:
+            return running.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)  # with the servers that it has started
+            raise
 
 
 def failures(report: Path, evidence: re.Pattern[str]) -> Iterator[tuple[str, bool]]:
@@ -77,15 +83,24 @@ def verdict(mutant: Mutant, suite: Suite, folder: Path) -> str:
     try:
         if suite.calm and run_tests(suite, roots, suite.calm, report, "-n0", "-x") != 0:
             return "it breaks calm runs, too"
-        code = run_tests(suite, roots, mutant.tests, report, "-n0", "-x")
     except subprocess.TimeoutExpired:
-        return "its tests did not end"
+        return "calm runs do not end"
+    return next(filter(None, (_unnoticed(suite, roots, test, report) for test in mutant.tests)), "")
+
+
+def _unnoticed(suite: Suite, roots: Sequence[Path], test: str, report: Path) -> str:
+    """Why this test did not notice; '' if it did."""
+    name = test.rpartition("/")[2]
+    try:
+        code = run_tests(suite, roots, [test], report, "-n0", "-x")
+    except subprocess.TimeoutExpired:
+        return f"{name} did not end"
     if code == 0:
-        return "its tests passed"
+        return f"{name} passed"
     found = list(failures(report, suite.evidence))
     if any(asserted for _, asserted in found):
         return ""
-    return f"its tests failed, but by no such assertion: {found[0][0] if found else f'pytest ended with {code}'}"
+    return f"{name} failed, but by no such assertion: {found[0][0] if found else f'pytest ended with {code}'}"
 
 
 def main() -> None:
