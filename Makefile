@@ -52,7 +52,7 @@ faults: install  ## the fault suite at full size, on one Redis and on a cluster;
 faults-mutants: install  ## break what the fault suite watches, one promise at a time: it must notice (ARGS=name …)
 	@PYTHONPATH=tests $(BIN)/python -m mutants.run faults.mutants $(ARGS)
 
-soak: install  ## steady load for a while: memory, keys and files stay flat (MINUTES=30, SEED=… repeats)
+soak: install  ## steady load for a while: memory, keys and open files stay flat, Redis's file bounded (MINUTES=30, SEED=… repeats)
 	@SOAK_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m pytest -q -n 0 -s tests/faults/test_soak.py $(ARGS)
 
 model: install  ## random processes, crashes and lost calls against the bus's promises (MINUTES=20, SEED=… repeats)

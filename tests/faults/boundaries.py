@@ -1,17 +1,24 @@
 """Faults at a chosen boundary: where a worker's call for a session goes to Redis, or its answer comes back.
 
-Only there Redis has changed or not, so whoever strikes at each of them has struck at every moment that matters.
+Only there Redis has changed or not, so whoever strikes at each of them has struck at every moment that matters. Two
+calls are none: `renew` comes by the clock, between any two others, and moves nothing but the lease's expiry, which a
+dead worker lets pass anyway; `handover` comes only from a worker that drains or has failed, as others tell.
 """
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from faults.proxy import Pair
 from faults.redis_way import RedisWay, names
 
 from voicebus.bus.scripts import ScriptName
 from voicebus.contract.keys import Stage
+
+WRITING: Final[tuple[ScriptName, ...]] = ("emit",)
+OWNING: Final[tuple[ScriptName, ...]] = ("lease", "next", "emit", "release")
+NEVER: Final = 0  # the number of no call
 
 
 @dataclass
@@ -25,10 +32,12 @@ class Boundary:
     at: int | bytes
     behind: bool = False
     through: bool = False
-    scripts: tuple[ScriptName, ...] = ("lease", "next", "emit")
+    scripts: tuple[ScriptName, ...] = OWNING
     holding: bytes = b""  # only calls with this in it count
+    without: tuple[bytes, ...] = ()  # and with none of these
     way: RedisWay | None = None  # of the worker that was struck
-    held: tuple[Pair, bytes] | None = None
+    call: bytes = b""  # at which it was struck
+    held: Pair | None = None
     answer: bytes = b""  # to the call that was held up
     calls: Counter[int] = field(default_factory=Counter)  # by way
     _answering: Pair | None = None
@@ -37,11 +46,16 @@ class Boundary:
         at = self.at if isinstance(self.at, int) else self.at.decode()
         return f"{self.stage}, {'behind' if self.behind else 'before'} call {at}"
 
+    @property
+    def most(self) -> int:
+        """How many calls there were of the worker that made most of them."""
+        return max(self.calls.values(), default=0)
+
     def reached(self, session_id: str, way: RedisWay, data: bytes) -> bool:
         """Whether these commands hold the call."""
         if self.way is not None or way.name != self.stage or self.holding not in data:
             return False
-        if not names(session_id, *self.scripts)(data):
+        if not names(session_id, *self.scripts)(data) or any(each in data for each in self.without):
             return False
         self.calls[id(way)] += 1
         return self.at in data if isinstance(self.at, bytes) else self.calls[id(way)] == self.at
@@ -49,9 +63,8 @@ class Boundary:
     def let_go(self) -> None:
         """The call that was held up reaches Redis after all."""
         assert self.held
-        pair, data = self.held
-        if not pair.server.transport.is_closing():
-            pair.server.transport.write(data)
+        if not self.held.server.transport.is_closing():
+            self.held.server.transport.write(self.call)
 
 
 class Boundaries:
@@ -69,21 +82,21 @@ class Boundaries:
         """Before the call, or only noting that its answer is to be swallowed."""
         for session_id, boundary in self._of:
             if boundary.reached(session_id, way, data):
-                boundary.way = way
+                boundary.way, boundary.call = way, data
                 if boundary.behind:
                     boundary._answering = pair
                     return data
                 self.strike(way)
                 if boundary.through:
                     return data
-                boundary.held = pair, data
+                boundary.held = pair
                 return b""
         return data
 
     def down(self, way: RedisWay, pair: Pair, data: bytes) -> bytes:
         """Behind the call."""
         for _, boundary in self._of:
-            if boundary.held and boundary.held[0] is pair:
+            if boundary.held is pair:
                 boundary.answer = boundary.answer or data
             if boundary._answering is pair:
                 boundary._answering = None

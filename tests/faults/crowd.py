@@ -1,10 +1,12 @@
-"""Who speaks and who listens while something breaks: each keeps what it was promised, or what it got."""
+"""Who writes while something breaks, and who listens: each keeps what it was promised, or what it got."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+import support.sessions
+from faults.listeners import Bare, Listener, Reader, Written
 from faults.tally import Tally, total
 from support.processes import SECRET
 
@@ -14,13 +16,9 @@ from voicebus.bus.lease import Lease
 from voicebus.contract.errors import BusFull, BusUnavailable, LeaseLost
 from voicebus.contract.events import Token
 from voicebus.contract.payloads import TokenData
-from voicebus.contract.sessions import NewSession
 from voicebus_client.client import Voicebus
-from voicebus_client.connection import Connection
-from voicebus_client.errors import VoicebusError
 from voicebus_client.events import Event
 from voicebus_client.options import Options
-from voicebus_client.position import Position
 from voicebus_stack.tokens import make_token
 
 OWNER: Final = "alice"
@@ -28,16 +26,14 @@ TICK_S: Final = 0.02  # between two emissions of a source, which hold what is du
 QUICK: Final = Options(backoff_s=0.05, backoff_max_s=0.5, open_timeout_s=5, first_timeout_s=60, ping_interval_s=1)
 
 
-class Source:
+class Source(Written):
     """A worker that owns a session's agent stage and writes numbered tokens at a steady rate.
 
     Where a write's outcome is not known it asks Redis, as every worker does: the next lease says how far it came.
     """
 
     def __init__(self, bus: Bus, session_id: str, rate: float) -> None:
-        self.session_id = session_id
-        self.accepted: list[int] = []
-        self.forgotten: list[int] = []  # accepted, and then Redis did not know of them
+        super().__init__(session_id)
         self.refused = 0  # writes that found no Redis, or no room in it
         self._bus = bus
         self._rate = rate  # tokens a second
@@ -94,7 +90,8 @@ class Source:
         self._renewed_s = asyncio.get_running_loop().time()
         known = int(lease.note or 0)
         self.accepted += range(self._following, known)
-        self.forgotten += (number for number in self.accepted if number >= known)
+        if lost := [number for number in self.accepted if number >= known]:
+            self.losses.append(lost)
         self.accepted = [number for number in self.accepted if number < known]
         self._following = max(self._following, known)
         return lease
@@ -120,85 +117,13 @@ class Source:
         self._following = numbers.stop
 
 
-class Listener:
-    """A client of the session that connects again whenever it must, through our own Python client."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.seen: list[int] = []
-        self.voided: list[int] = []  # seen, and then a gap told that they are not the session's any more
-        self.gaps: list[Event] = []
-        self.epochs: set[str] = set()  # which it knows of
-        self.longest_wait_s = 0.0
-        self.connection: Connection | None = None
-        self.failure: VoicebusError | None = None
-        self.ready = asyncio.Event()
-        self._seqs: list[int] = []  # of what it has seen
-        self._last_s = 0.0
-        self._news = asyncio.Event()
-
-    async def run(self, voicebus: Voicebus, options: Options = QUICK) -> None:
-        """Listens until it is cancelled."""
-        loop = asyncio.get_running_loop()
-        try:
-            async with voicebus.connect(
-                self.source.session_id, position=Position.BEGINNING, options=options
-            ) as self.connection:
-                self.ready.set()
-                async for event in self.connection:
-                    if self.connection.position:
-                        self.epochs.add(self.connection.position.epoch)
-                    if event.type == "gap":
-                        self._note_gap(event)
-                    if event.type != "token":
-                        continue
-                    self.seen.append(int(event.data["token"]))
-                    self._seqs.append(event.seq or 0)
-                    if self._last_s:
-                        self.longest_wait_s = max(self.longest_wait_s, loop.time() - self._last_s)
-                    self._last_s = loop.time()
-                    self._news.set()
-        except VoicebusError as error:
-            self.failure = error
-            self.ready.set()
-            self._news.set()
-
-    def _note_gap(self, gap: Event) -> None:
-        self.gaps.append(gap)
-        if gap.data["stream"] == "events" and gap.data["reason"] in {"epoch_changed", "ahead"}:
-            kept = sum(seq < gap.number("from") for seq in self._seqs)
-            self.voided += self.seen[kept:]
-            del self.seen[kept:], self._seqs[kept:]
-
-    async def caught_up(self) -> None:
-        """Returns when it has the last token that its source was promised to have written, or can't have it."""
-        while (
-            self.failure is None
-            and self.source.accepted
-            and (not self.seen or self.seen[-1] < self.source.accepted[-1])
-        ):
-            self._news.clear()
-            await self._news.wait()
-
-    @property
-    def tally(self) -> Tally:
-        """What it got of what was accepted."""
-        return Tally.of(self.source.accepted, self.seen)
-
-    @property
-    def untold(self) -> int:
-        """How many events that Redis has forgotten it was not told of: by a gap if it had them, else by a new epoch."""
-        if len(self.epochs) > 1:
-            return 0
-        return len(set(self.source.forgotten).difference(self.voided))
-
-
 class Crowd:
-    """Sources and the clients that listen to them."""
+    """Sources and the clients that listen to them: ours, and bare ones."""
 
-    def __init__(self, sources: Sequence[Source], listeners: Sequence[Listener]) -> None:
+    def __init__(self, sources: Sequence[Source], listeners: Sequence[Listener], bare: Sequence[Bare] = ()) -> None:
         self.sources = sources
         self.listeners = listeners
+        self.clients: list[Reader] = [*bare, *listeners]
 
     async def settle(self, *, within_s: float = 30) -> None:
         """Nothing more is written; returns when each client has all of it, or the time is over."""
@@ -208,8 +133,8 @@ class Crowd:
             async with asyncio.timeout(within_s), asyncio.TaskGroup() as waiting:
                 for source in self.sources:
                     await source.silent.wait()
-                for listener in self.listeners:
-                    waiting.create_task(listener.caught_up())
+                for client in self.clients:
+                    waiting.create_task(client.caught_up())
         except TimeoutError:
             pass  # what did not come counts as lost
 
@@ -217,13 +142,13 @@ class Crowd:
     def tally(self) -> Tally:
         """Of all clients, and of what Redis forgot."""
         forgotten = Tally(lost=sum(len(source.forgotten) for source in self.sources))
-        return total([forgotten, *(listener.tally for listener in self.listeners)])
+        return total([forgotten, *(client.tally for client in self.clients)])
 
     @property
     def tally_but_for_told(self) -> Tally:
         """Of all clients; what Redis forgot is lost only if they were not told of it."""
         untold = Tally(lost=sum(listener.untold for listener in self.listeners))
-        return total([untold, *(listener.tally for listener in self.listeners)])
+        return total([untold, *(client.tally for client in self.clients)])
 
     @property
     def forgotten(self) -> int:
@@ -232,7 +157,7 @@ class Crowd:
 
     @property
     def recovery_s(self) -> float:
-        """The longest that any of them waited for a token while they were written all the time."""
+        """The longest that any of our clients waited for a token while they were written all the time."""
         return max(listener.longest_wait_s for listener in self.listeners)
 
     @property
@@ -243,12 +168,22 @@ class Crowd:
     @property
     def failures(self) -> list[str]:
         """Why clients gave up."""
-        return [str(listener.failure) for listener in self.listeners if listener.failure]
+        return [str(client.failure) for client in self.clients if client.failure]
 
     @property
     def gaps(self) -> list[Event]:
         """What clients were told can't be replayed."""
-        return [gap for listener in self.listeners for gap in listener.gaps]
+        return [gap for client in self.clients for gap in client.gaps]
+
+    @property
+    def delivered(self) -> int:
+        """How many tokens came to clients."""
+        return sum(len(client.seen) for client in self.clients)
+
+    @property
+    def connected(self) -> int:
+        """How many clients are, as they know."""
+        return sum(client.connected for client in self.clients)
 
 
 @asynccontextmanager
@@ -259,33 +194,40 @@ async def crowd(
     sessions: int,
     clients: int,
     rate: float,
+    bare: bool = False,
     options: Options = QUICK,
 ) -> AsyncIterator[Crowd]:
     """`clients` in all, dealt out to the sessions, each of which has a source of `rate` tokens a second.
 
-    `url` is the gateway's address, or tells that of a client's number. All are connected, and have heard something.
+    `url` is the gateway's address, or tells that of a client's number. With `bare` ones the first client of each
+    session is such. All were welcomed.
     """
     sources = [Source(bus, await open_session(bus), rate) for _ in range(sessions)]
-    listeners = [Listener(sources[number % sessions]) for number in range(clients)]
-    made = Crowd(sources, listeners)
+    keeping = [Bare(source) for source in sources] if bare else []
+    listeners = [Listener(sources[number % sessions]) for number in range(len(keeping), clients)]
+    made = Crowd(sources, listeners, keeping)
     addresses = [url if isinstance(url, str) else url(number) for number in range(clients)]
     token = make_token(SECRET, OWNER)
     entries = {address: Voicebus(address, token, options=options) for address in set(addresses)}
     async with asyncio.TaskGroup() as tasks:
-        listening = [
-            tasks.create_task(listener.run(entries[address], options))
-            for listener, address in zip(listeners, addresses, strict=True)
+        running = [
+            tasks.create_task(client.run(address, OWNER))
+            for client, address in zip(keeping, addresses[: len(keeping)], strict=True)
         ]
-        writing = [tasks.create_task(source.run()) for source in sources]
+        running += [
+            tasks.create_task(listener.run(entries[address], options))
+            for listener, address in zip(listeners, addresses[len(keeping) :], strict=True)
+        ]
+        running += [tasks.create_task(source.run()) for source in sources]
         try:
             async with asyncio.timeout(60):
-                for listener in listeners:
-                    await listener.ready.wait()
+                for client in made.clients:
+                    await client.ready.wait()
             yield made
         finally:
             for source in sources:
                 source.stop()
-            for task in (*listening, *writing):
+            for task in running:
                 task.cancel()
             for entry in entries.values():
                 await entry.close()
@@ -293,6 +235,4 @@ async def crowd(
 
 async def open_session(bus: Bus) -> str:
     """A session whose agent stage waits for a worker."""
-    session, _ = await bus.sessions.open(NewSession(), OWNER)
-    await bus.inbox.submit(session.session_id, "go on", agent_type="personal")
-    return session.session_id
+    return await support.sessions.open_session(bus, "go on")

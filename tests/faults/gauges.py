@@ -13,7 +13,7 @@ from faults.figures import resident_bytes
 from support.process_tree import children
 
 MB: Final = 1_000_000
-# What may come on top within the second half of a run, by the kind of gauge.
+# What may come on top within the second half of a run, by the kind of gauge; other kinds are only shown.
 _MAY_GROW: Final[Mapping[str, Callable[[float], float]]] = {
     "rss": lambda level: max(4 * MB, 0.03 * level),
     "fds": lambda level: max(4, 0.05 * level),
@@ -75,4 +75,4 @@ def _family(process: int) -> list[int]:
 
 
 def _shown(name: str, value: float) -> str:
-    return f"{value / MB:.1f} MB" if name.startswith(("rss", "used_memory")) else f"{value:.0f}"
+    return f"{value / MB:.1f} MB" if name.startswith(("rss", "used_memory", "file ")) else f"{value:.0f}"

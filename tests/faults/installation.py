@@ -14,10 +14,11 @@ from faults.boundaries import Boundaries
 from faults.effects import Effects, effects
 from faults.gateways import Gateways
 from faults.redis_way import RedisWay, ports_of
-from faults.stage_workers import StageWorker, StageWorkers
-from faults.turns import Heard, Meanwhile, Say, Turns
+from faults.stage_workers import StageWorker, StageWorkers, environment_of
+from faults.turns import Begun, Heard, Meanwhile, Say, Turns
 from support.process_tree import alive, descendants, until
 from support.processes import bearer_of
+from support.programs import CLOCK_OFF
 
 from voicebus.bus.bus import open_bus
 from voicebus.bus.settings import BusSettings
@@ -68,6 +69,7 @@ class Installation:
     pools: Mapping[Stage, StageWorkers]
     watch: Boundaries
     tools: Effects
+    gateways: Gateways
     recorded: dict[str, Heard] = field(default_factory=dict)
 
     def worker(self, way: RedisWay) -> StageWorker:
@@ -82,10 +84,10 @@ class Installation:
             yield
             keeper.cancel()
 
-    async def undisturbed(self, asked: Asked) -> Heard:
-        """The turn in which nobody is killed."""
+    async def undisturbed(self, asked: Asked, begun: Begun | None = None) -> Heard:
+        """The turn in which nobody is killed; asked the first time."""
         if asked.tool not in self.recorded:
-            self.recorded[asked.tool] = await self.turns.ask(speaking(asked.question))
+            self.recorded[asked.tool] = await self.turns.ask(speaking(asked.question), begun=begun)
         return self.recorded[asked.tool]
 
     async def with_unknown_outcome(self, asked: Asked) -> Heard:
@@ -148,26 +150,26 @@ def _newest_lines(pools: Iterable[StageWorkers]) -> str:
 
 
 @asynccontextmanager
-async def installation(redis_url: str, folder: Path, **environment: str) -> AsyncIterator[Installation]:
-    """A gateway, and two workers of each stage: when one is killed, the other one stands by."""
+async def installation(
+    redis_url: str, folder: Path, *, workers: int = 2, off_s: float = 0, environment: Mapping[str, str] = {}
+) -> AsyncIterator[Installation]:
+    """A gateway, and two workers of each stage: when one is killed, the other one stands by.
+
+    Clocks are off by `off_s`: the gateway is ahead, the first worker of each stage, too, the next one is behind, and so
+    on.
+    """
     settings = BusSettings(redis_url=redis_url, prefix=f"f{uuid4().hex[:8]}", partitions=PARTITIONS)
     watch = Boundaries()
     async with effects(folder) as tools, open_bus(settings) as bus:
-        variables = {
-            "REDIS_PREFIX": settings.prefix,
-            "PARTITIONS": str(settings.partitions),
-            "LEASE_S": str(LEASE_S),
-            "ATTEMPTS_MAX": "10",  # a lease that is lost on a busy machine counts as one
-            **tools.environment,
-            **environment,
-        }
-        gateways = Gateways(redis_url, settings.prefix, 1, folder)
-        pools = {stage: StageWorkers(stage, ports_of(bus), folder, variables, watch) for stage in STAGES}
+        variables = {**environment_of(settings), "LEASE_S": str(LEASE_S), **tools.environment, **environment}
+        gateways = Gateways(redis_url, settings.prefix, 1, folder, **{CLOCK_OFF: str(off_s)} if off_s else {})
+        pools = {stage: StageWorkers(stage, ports_of(bus), folder, variables, watch, off_s=off_s) for stage in STAGES}
         try:
-            await asyncio.gather(gateways.start(0), *(pool.start(2) for pool in pools.values()))
+            await asyncio.gather(gateways.start(0), *(pool.start(workers) for pool in pools.values()))
             token = bearer_of("alice")["Authorization"].removeprefix("Bearer ")
             async with Voicebus(f"http://127.0.0.1:{gateways.ports[0]}", token) as voicebus:
-                yield Installation(Turns(bus, voicebus, partial(_newest_lines, pools.values())), pools, watch, tools)
+                turns = Turns(bus, voicebus, partial(_newest_lines, pools.values()))
+                yield Installation(turns, pools, watch, tools, gateways)
         finally:
             for pool in pools.values():
                 await pool.stop()

@@ -23,6 +23,6 @@ SUITE = Suite(
         *mutants_capacity.MUTANTS,
     ),
     evidence=re.compile(r"AssertionError: .*: lost \d+ repeated \d+ misplaced \d+"),
-    environment={"FAULTS": "small"},
+    environment={"FAULTS": "small", "SOAK_MINUTES": "0.5"},
     calm=(f"{_HERE}/test_calm.py", f"{_HERE}/test_calm_turns.py"),
 )

@@ -1,4 +1,4 @@
-"""Ways to break what the scenarios of clocks and overload watch."""
+"""Ways to break what the scenarios of clocks, overload, privacy and slow readers watch, and the soak."""
 
 from typing import Final
 
@@ -47,5 +47,29 @@ MUTANTS: Final = (
         "        seq = await self._commands.handle(command, agent_type=self._agent)\n"
         "        await self._let_in(command)\n",
         _OVERLOAD,
+    ),
+    Mutant(
+        "ended-leaves",
+        "a session that ended leaves nothing",
+        f"{_BUS}/lua/close.lua",
+        "KEYS[11], KEYS[12], KEYS[13] }) do",
+        "KEYS[11], KEYS[12] }) do",
+        ("tests/faults/test_soak.py",),
+    ),
+    Mutant(
+        "refusal-logs",
+        "no log holds what was refused",
+        f"{_GATEWAY}/connection.py",
+        "            await self._complain(error, ref or message_ref(raw))\n",
+        '            await self._complain(error, ref or message_ref(raw))\n            _log.info("refused", raw=raw)\n',
+        ("tests/faults/test_privacy.py",),
+    ),
+    Mutant(
+        "slow-is-dead",
+        "a client that takes what waits before its ping lives",
+        f"{_GATEWAY}/frames.py",
+        "takes_on = self._taken < taken <= self._before_ping",
+        "takes_on = False",
+        ("tests/faults/test_slow_reader.py",),
     ),
 )

@@ -18,6 +18,18 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_CUTS}::test_clients_whose_connections_break_all_the_time_get_every_event",),
     ),
     Mutant(
+        "sent-twice",
+        "a client that comes back is sent nothing that it has",
+        f"{_GATEWAY}/websocket.py",
+        "start = asked or session.position",
+        'start = asked.model_copy(update={"seq": asked.seq - (asked.seq > 2)}) if asked else session.position',
+        (
+            "tests/faults/test_gateway_kill.py",
+            f"{_CUTS}::test_clients_whose_connections_break_all_the_time_get_every_event",
+            "tests/faults/test_drain.py",
+        ),
+    ),
+    Mutant(
         "sent-again",
         "a message that a client sends again has no second effect",
         f"{_LUA}/submit.lua",
@@ -39,6 +51,14 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{_GATEWAY}/frames.py",
         "_UNANSWERED_MOST: Final = 2",
         "_UNANSWERED_MOST: Final = 2_000",
+        (f"{_CUTS}::test_dead_lines_are_noticed_by_both_sides",),
+    ),
+    Mutant(
+        "seems-to-live",
+        "a client that has its ping and answers nothing is dropped while events flow",
+        f"{_GATEWAY}/frames.py",
+        "takes_on = self._taken < taken <= self._before_ping",
+        "takes_on = self._taken < taken",
         (f"{_CUTS}::test_dead_lines_are_noticed_by_both_sides",),
     ),
     Mutant(

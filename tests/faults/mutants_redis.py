@@ -6,10 +6,10 @@ _LUA = "shared/src/voicebus/bus/lua"
 _OUTAGES = "tests/faults/test_redis_outages.py"
 _FULL = "tests/faults/test_redis_full.py"
 _MACHINE = f"{_OUTAGES}::test_what_redis_had_not_on_disk_when_its_machine_failed_is_told_and_said_again"
-_FAILOVERS = (
-    "tests/faults/test_sentinel_failover.py::test_what_a_killed_primary_takes_along_is_told_and_said_again",
-    "tests/faults/test_cluster_failover.py::test_what_a_killed_primary_takes_along_is_told_and_said_again",
-)
+_SENTINEL = "tests/faults/test_sentinel_failover.py"
+_CLUSTER = "tests/faults/test_cluster_failover.py"
+_TAKEN_ALONG = "test_what_a_killed_primary_takes_along_is_told_and_said_again"
+_SILENT = "test_a_primary_that_was_silent_and_comes_back_as_one_misleads_nobody"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -36,12 +36,31 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "taken-for-done",
+        "a write whose script Redis has forgotten is made when it has it again",
+        "shared/src/voicebus/bus/lane.py",
+        '            reason = "Redis puts calls off."',
+        "            if reply.kind == 'NOSCRIPT' and b'\\r\\nagent\\r\\n' in call.command:\n"
+        "                call.settle([b'ok', b'0-0', 1, b''])\n"
+        "                continue\n"
+        '            reason = "Redis puts calls off."',
+        (f"{_OUTAGES}::test_what_needs_a_script_that_redis_has_forgotten_takes_effect_once",),
+    ),
+    Mutant(
+        "one-epoch",
+        "a server with another history is another epoch",
+        f"{_LUA}/prelude.lua",
+        "known_epoch = string.sub(string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)'), 1, 8)",
+        "known_epoch = '01234567'",
+        (_MACHINE, f"{_SENTINEL}::{_TAKEN_ALONG}", f"{_SENTINEL}::{_SILENT}", f"{_CLUSTER}::{_TAKEN_ALONG}"),
+    ),
+    Mutant(
         "old-epoch",
         "what was lost with an epoch is told to who had it",
         f"{_LUA}/read.lua",
         "valid, valid_n = math.min(valid, tonumber(seq) - 1), math.min(valid_n, tonumber(n) - 1)",
         "",
-        (_MACHINE, *_FAILOVERS),
+        (_MACHINE,),
     ),
     Mutant(
         "said-once",
@@ -49,7 +68,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "clients/python/src/voicebus_client/outbox.py",
         "lost = [done for done in self._done if done.epoch != epoch and done.seq > seq]",
         "lost = list[_Done]()",
-        (_MACHINE, *_FAILOVERS),
+        (_MACHINE, f"{_SENTINEL}::{_TAKEN_ALONG}", f"{_SENTINEL}::{_SILENT}"),
     ),
     Mutant(
         "refused-for-good",

@@ -4,18 +4,19 @@ import asyncio
 import os
 import resource
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
 from support.redis_cluster import Node, running_cluster, serve
 
-from voicebus.bus.wire import Arg
+from voicebus.bus.wire import Arg, pack
 from voicebus_stack.redis_server import free_port, redis_command, wait_for_port
 
-_HELD_UP_S: Final = 0.06
+_HELD_UP_S: Final = 0.1
+_ANSWER_S: Final = 30
 _ENDLESS: Final = resource.RLIM_INFINITY
 
 
@@ -35,17 +36,23 @@ class OwnRedis:
             self._signal(signal.SIGCONT)
 
     async def cut_off(self, kind: str, *before: Arg) -> None:
-        """Closes the connections of clients of this kind, those that are not served at the moment in mid-command.
+        """Closes the connections of clients of this kind when they have been served and not been answered.
 
-        `before` is a command that every server gets before.
+        Redis reads what came meanwhile, and behind it what cuts its senders off, before it answers anybody. `before` is
+        a command that every server gets just before.
         """
-        self._signal(signal.SIGSTOP)
-        try:
-            cutting = [asyncio.create_task(asyncio.to_thread(_cut_off, node, kind, before)) for node in self.nodes]
-            await asyncio.sleep(_HELD_UP_S)  # what clients send meanwhile is served in one go with what cuts them off
-        finally:
-            self._signal(signal.SIGCONT)
-        await asyncio.gather(*cutting)
+        commands = [*([before] if before else []), ("CLIENT", "KILL", "TYPE", kind)]
+        async with AsyncExitStack() as stack:
+            lines = [await stack.enter_async_context(_line(node)) for node in self.nodes]
+            self._signal(signal.SIGSTOP)
+            try:
+                await asyncio.sleep(_HELD_UP_S)  # clients send meanwhile: Redis serves first what came first
+                for line in lines:
+                    line.send(*commands)
+            finally:
+                self._signal(signal.SIGCONT)
+            for line in lines:
+                await line.answers(len(commands))
 
     async def restart(self, away_s: float, *, unwritten_s: float = 0.0) -> None:
         """`kill -9` of every server; after this time they are there again with what was on disk.
@@ -62,6 +69,10 @@ class OwnRedis:
                     os.truncate(path, size)
         await asyncio.sleep(away_s)
         await asyncio.to_thread(start_again, *self.nodes)
+
+    def write_at_once(self) -> None:
+        """Until its end no server answers before what it has done is on disk."""
+        self.everywhere("CONFIG", "SET", "appendfsync", "always")
 
     def fill_memory(self) -> None:
         """No server has memory for more than it holds."""
@@ -91,10 +102,42 @@ class OwnRedis:
             os.kill(node.process.pid, number)
 
 
-def _cut_off(node: Node, kind: str, before: tuple[Arg, ...]) -> None:
-    if before:
-        node.ask(*before)
-    node.ask("CLIENT", "KILL", "TYPE", kind)
+class _Line:
+    """A connection that is open before its server stops."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def send(self, *commands: Sequence[Arg]) -> None:
+        """All in one go."""
+        self._writer.write(b"".join(pack(*command) for command in commands))
+
+    async def answers(self, count: int) -> None:
+        """Returns when so many have come, each in one line.
+
+        Raises:
+            TimeoutError: they did not come.
+            ValueError: one is an error.
+        """
+        async with asyncio.timeout(_ANSWER_S):
+            for _ in range(count):
+                answer = await self._reader.readline()
+                if answer[:1] not in {b"+", b":"}:
+                    raise ValueError(answer)
+
+
+@asynccontextmanager
+async def _line(node: Node) -> AsyncIterator[_Line]:
+    """It is open, and the server has served it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
+    try:
+        line = _Line(reader, writer)
+        line.send(("PING",))
+        await line.answers(1)
+        yield line
+    finally:
+        writer.close()
 
 
 def _files(node: Node) -> dict[Path, int]:

@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import cast
 
 _LINGER_NONE = struct.pack("ii", 1, 0)
+_LEFT = (7, 8)  # Linux's TCP_CLOSE and TCP_CLOSE_WAIT: an RST or a FIN came
 
 
-class _End(asyncio.Protocol):
+class End(asyncio.Protocol):
     """One side of a connection; what it gets goes out at the other side, at the pace of that."""
 
-    other: "_End"
+    other: "End"
     transport: asyncio.Transport
 
     def __init__(self, pair: "Pair") -> None:
@@ -30,6 +31,7 @@ class _End(asyncio.Protocol):
         data = pair.proxy.passing(pair, data, up=self is pair.client)
         if data and not pair.deaf:
             self.other.transport.write(data)
+            pair.to_client += len(data) if self is pair.server else 0
 
     def pause_writing(self) -> None:
         """This side takes no more for now."""
@@ -44,6 +46,14 @@ class _End(asyncio.Protocol):
         """It has ended; the other side learns of it, unless the line is dead."""
         self._pair.ended(self)
 
+    @property
+    def left(self) -> bool:
+        """Whether who is at this side has closed the connection, even if nobody reads here any more."""
+        raw = self.transport.get_extra_info("socket")
+        if self.transport.is_closing() or raw is None:
+            return True
+        return raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _LEFT
+
     def reset(self) -> None:
         """Ends it by an RST: what is on its way is lost."""
         if (raw := self.transport.get_extra_info("socket")) is not None:
@@ -52,7 +62,7 @@ class _End(asyncio.Protocol):
         self.transport.abort()
 
 
-class _Door(_End):
+class _Door(End):
     """The client's side, which waits for the other one."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -66,10 +76,11 @@ class Pair:
     """A client's connection and the one to its server."""
 
     def __init__(self, proxy: "Proxy") -> None:
-        self.client, self.server = _Door(self), _End(self)
+        self.client, self.server = _Door(self), End(self)
         self.client.other, self.server.other = self.server, self.client
         self.target = 0  # the server's port
         self.deaf = False
+        self.to_client = 0  # bytes so far
         self.proxy = proxy
 
     def reset(self) -> None:
@@ -77,13 +88,19 @@ class Pair:
         self.client.reset()
         self.server.reset()
 
-    def swallow(self) -> None:
-        """From now on nothing passes, and no side is told: a cable was pulled."""
-        self.deaf = True
-        self.client.transport.pause_reading()
-        self.server.transport.pause_reading()
+    def swallow(self, *, taking: bool = False) -> None:
+        """From now on nothing passes, and no side is told: a cable was pulled.
 
-    def ended(self, end: _End) -> None:
+        `taking`: what comes is taken and thrown away, so that each side sees that the other's machine acknowledges it.
+        """
+        self.deaf = True
+        for end in (self.client, self.server):
+            if taking:
+                end.transport.resume_reading()
+            else:
+                end.transport.pause_reading()
+
+    def ended(self, end: End) -> None:
         """One side is gone."""
         if not self.deaf:
             end.other.transport.close()

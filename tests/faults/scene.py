@@ -2,9 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from operator import ge
 from pathlib import Path
 from typing import Final
 
@@ -14,17 +15,20 @@ from faults.proxy import proxy
 from faults.readiness import Readiness, readiness
 from faults.scenario import FULL, SEED, Outcome, Record
 from faults.speakers import Speakers, speakers
+from support.process_tree import soon
 
 from voicebus.bus.bus import open_bus
 from voicebus.bus.settings import BusSettings
 
 CLIENTS, SESSIONS, RATE, SPEAKERS = (60, 6, 20, 6) if FULL else (12, 2, 20, 2)
 ROUNDS: Final = 3 if FULL else 1  # of the same fault
+MORE: Final = (10, 25) if FULL else (6, 20)  # events of each session between two faults
+GO_ON_S: Final = 30
 PREFIX: Final = "faults"
 PARTITIONS: Final = 4
 
 
-@dataclass(frozen=True)
+@dataclass
 class Scene:
     """All of them, at work."""
 
@@ -32,19 +36,32 @@ class Scene:
     speaking: Speakers
     ready: Readiness
     chance: random.Random
+    stuck: bool = False  # something did not come in time
 
-    async def pause(self) -> None:
-        """A little time in which nothing happens."""
-        await asyncio.sleep(self.chance.uniform(0.3, 1.0))
+    async def more(self, counts: Callable[[], Sequence[int]], count: int) -> None:
+        """Returns when each of the counts is so much higher, or the time is over: then the scene is `stuck`."""
+        enough = [each + count for each in counts()]
+        if not self.stuck:
+            self.stuck = not await soon(lambda: all(map(ge, counts(), enough)), timeout_s=GO_ON_S)
+
+    async def go_on(self) -> None:
+        """Nothing happens until each source has written some more events, and each client has heard as many more."""
+        await self.more(self.events, self.chance.randint(*MORE))
+
+    def events(self) -> list[int]:
+        """How many each source has written, and each client has heard."""
+        written = [len(source.accepted) for source in self.listening.sources]
+        return written + [len(listener.seen) for listener in self.listening.listeners]
 
     async def recorded(
         self, record: Record, name: str, faults: str, *, forgetful: bool = False, remarks: str = ""
     ) -> None:
-        """Waits until all are ready and have everything, and writes down how it went.
+        """Waits until all are ready, go on and have everything, and writes down how it went.
 
         A forgetful Redis may have lost what it had accepted, but everybody must have been told.
         """
         await self.ready.all_ready()
+        await self.go_on()
         await self.speaking.settle()
         await self.listening.settle()
         if forgetful:
@@ -63,6 +80,8 @@ class Scene:
                 f"{came}, {remarks}" if remarks else came,
             )
         )
+        assert not self.ready.late
+        assert not self.stuck
         assert not self.listening.failures
         assert forgetful or not self.listening.gaps
 

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+from faults.boundaries import Boundary
 from faults.comparison import Comparison, compare_turns, outcomes
+from faults.conversation import conversation
 from faults.effects import Effects, effects
 from faults.gateways import Gateways
 from faults.model_server import CITY, SUM, ModelServer, model_server
 from faults.redis_way import RedisWay, Watch, ports_of
-from faults.stage_workers import StageWorker, StageWorkers
-from faults.turns import Heard, Turns
+from faults.stage_workers import StageWorker, StageWorkers, environment_of
+from faults.turns import Begun, Heard, Turns
 from support.processes import bearer_of
 from support.programs import preload
 
@@ -28,6 +30,8 @@ QUESTION: Final = "what time is it, and what is the sum"
 TOOLS: Final = {"current_time": CITY, "add": SUM}  # each tool that the model calls, and the line that it leaves
 WRITES: Final[dict[Stage, int]] = {"agent": 7, "tts": 6}  # that a turn takes at least, on a machine however busy
 ONCE: Final = "add"  # the tool that may not be called twice
+SEGMENTS: Final = 6  # sentences of the answer
+BEGUN, DONE = b'"kind":"started"', b'"kind":"finished"'  # what the journal has of a call, as written
 
 
 @dataclass
@@ -54,16 +58,38 @@ class Scripted:
         """`kill -9` of the worker that goes this way."""
         next(pool for stage, pool in self.pools.items() if stage == way.name).kill(self.worker(way))
 
-    async def compared(self, usual: Heard, heard: Heard) -> Comparison:
-        """The turn, its history and its effects compared with those of the undisturbed one."""
-        unknown = outcomes(heard).get(ONCE) == "unknown"
-        found = compare_turns(usual, heard, unknown=[ONCE])
+    async def undisturbed(self, begun: Begun | None = None) -> Heard:
+        """The turn to which nothing happens; it has all that a fault could spoil."""
+        heard = await self.turns.ask(QUESTION, begun=begun)
+        turn = conversation(heard.events)
+        assert outcomes(heard) == dict.fromkeys(TOOLS, "ok")
+        assert {tool: self.effects.of(heard.session_id, tool) for tool in TOOLS} == {t: [e] for t, e in TOOLS.items()}
+        assert [response["segments"] for response in turn.of("response")] == [SEGMENTS]
+        assert [segment for segment, speech in turn.speech.items() if speech] == list(range(SEGMENTS))
+        assert (turn.restarts, turn.repeated, turn.late) == (0, 0, 0)
+        return heard
+
+    async def compared(self, usual: Heard, heard: Heard, *, excused: bool = False) -> Comparison:
+        """The turn, its history and its effects compared with those of the undisturbed one.
+
+        Where it is excused the call that may not be made twice may have an unknown outcome.
+        """
+        unknown = excused and outcomes(heard).get(ONCE) == "unknown"
+        found = compare_turns(usual, heard, unknown=[ONCE] if unknown else [])
         found.check("history", await self.turns.history(usual), await self.turns.history(heard))
         for tool, line in TOOLS.items():
             left = self.effects.of(heard.session_id, tool)
             if left or not (tool == ONCE and unknown):
                 found.check(f"effects of {tool}", [line], left)
         return found
+
+
+def in_the_call(boundary: Boundary) -> bool:
+    """Whether it is between the write that begins the call that may not be made twice, and the one with its result.
+
+    Only there nobody can know what came of it.
+    """
+    return (BEGUN if boundary.behind else DONE) in boundary.call and f'"{ONCE}"'.encode() in boundary.call
 
 
 @asynccontextmanager
@@ -81,10 +107,8 @@ async def scripted(
     settings = BusSettings(redis_url=redis_url, prefix=f"s{uuid4().hex[:8]}", partitions=PARTITIONS)
     async with model_server() as model, effects(folder) as tools, open_bus(settings) as bus:
         variables = {
-            "REDIS_PREFIX": settings.prefix,
-            "PARTITIONS": str(settings.partitions),
+            **environment_of(settings),
             "LEASE_S": "1",
-            "ATTEMPTS_MAX": "10",  # a lease that is lost on a busy machine counts as one
             "AGENT_MODEL": "openai:scripted",
             "AGENT_BASE_URL": model.url,
             **tools.environment,

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 from support.processes import bearer_of
@@ -30,34 +30,39 @@ class SlowReader:
         self._seq = 0
         self._hurried = False
         self._welcomed = False
+        self._ended = False  # by the gateway
+        self._taken = 0  # bytes, over this connection
         self._news = asyncio.Event()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
         """It is connected while inside, and reads slowly unless it is told to catch up."""
-        self._hurried = self._welcomed = False
+        self._hurried = self._welcomed = self._ended = False
+        self._taken = 0
         with socket.socket() as raw:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BYTES)
             raw.setblocking(False)
-            reading = asyncio.create_task(self._read(raw))
-            try:
-                async with asyncio.timeout(20):
-                    await self._until_welcomed()
-                yield
-            finally:
-                reading.cancel()
-                with suppress(asyncio.CancelledError):
-                    await reading
+            async with asyncio.TaskGroup() as tasks:
+                reading = tasks.create_task(self._read(raw))
+                try:
+                    async with asyncio.timeout(20):
+                        await self._until(lambda: self._welcomed)
+                    yield
+                finally:
+                    reading.cancel()
+
+    async def goes_on_for(self, seconds: float) -> None:
+        """Returns when it has read slowly for so long, or the gateway ends the connection."""
+        enough = self._taken + seconds * self._rate
+        await self._until(lambda: self._taken >= enough)
 
     async def catch_up(self, count: int) -> None:
         """Returns when it has so many tokens, reading as fast as it can, or the gateway ends the connection."""
         self._hurried = True
-        while len(self.seen) < count and not self.closed:
-            self._news.clear()
-            await self._news.wait()
+        await self._until(lambda: len(self.seen) >= count)
 
-    async def _until_welcomed(self) -> None:
-        while not self._welcomed:
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        while not reached() and not self._ended:
             self._news.clear()
             await self._news.wait()
 
@@ -74,13 +79,16 @@ class SlowReader:
             if self._hurried:
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _GULP_BYTES)
             came = await loop.sock_recv(raw, _GULP_BYTES if self._hurried else self._rate // _SIPS)
+            self._taken += len(came)
             protocol.receive_data(came)
             for frame in protocol.events_received():
                 self._take(frame)
+            self._news.set()
             if not came:
                 break
             await asyncio.sleep(0 if self._hurried else 1 / _SIPS)
         self.closed.append(protocol.close_rcvd.code if protocol.close_rcvd else 1006)
+        self._ended = True
         self._news.set()
 
     def _take(self, frame: object) -> None:
@@ -92,4 +100,3 @@ class SlowReader:
             self._seq = event["seq"]
         if event["type"] == "token":
             self.seen.append(int(event["data"]["token"].partition(" ")[0]))
-        self._news.set()

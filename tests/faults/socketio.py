@@ -21,6 +21,7 @@ from voicebus_stack.redis_server import free_port
 HOME: Final = Path(__file__).parents[2] / "bench" / "peers" / "socketio"
 SYSTEM: Final = "Socket.IO 4"
 _SETTLED_S: Final = 15
+_EMITTED_LEAST: Final = 20  # to each session
 _LINE_MAX: Final = 1 << 26  # bytes: a line tells all that all clients have seen
 
 
@@ -173,14 +174,26 @@ class Listener:
 class Heard:
     """What came of it, once it is over."""
 
-    clients: int
     emitted: dict[str, int] = field(default_factory=dict)
     listeners: list[Listener] = field(default_factory=list)
 
+    @property
+    def recovered(self) -> int:
+        """How many reconnections gave the rest, as Socket.IO says."""
+        return sum(listener.recovered for listener in self.listeners)
+
+    @property
+    def reconnections(self) -> int:
+        """How many there were."""
+        return self.recovered + sum(len(listener.anew) for listener in self.listeners)
+
     def outcome(self, scenario: str, load: str, faults: str) -> Outcome:
-        """For the table."""
-        recovered = sum(listener.recovered for listener in self.listeners)
-        anew = sum(len(listener.anew) for listener in self.listeners)
+        """For the table.
+
+        Raises:
+            AssertionError: too little was emitted for that to say anything.
+        """
+        assert min(self.emitted.values()) >= _EMITTED_LEAST, self.emitted
         silent = sum(listener.unannounced(self.emitted[listener.session]) for listener in self.listeners)
         return Outcome(
             scenario,
@@ -188,7 +201,7 @@ class Heard:
             faults,
             total(listener.tally(self.emitted[listener.session]) for listener in self.listeners),
             max(listener.longest_wait_ms for listener in self.listeners) / 1000,
-            f"{sum(self.emitted.values())} events; {recovered} of {recovered + anew} reconnections recovered; "
+            f"{sum(self.emitted.values())} events; {self.recovered} of {self.reconnections} reconnections recovered; "
             f"{silent} lost without a word",
             system=SYSTEM,
             software=versions(),
@@ -202,7 +215,7 @@ async def socketio_crowd(redis_url: str, url: str, *, sessions: int, clients: in
     All have joined and have heard something. What they saw until the end stands in `Heard` when this is left.
     """
     names = [f"session-{number}" for number in range(sessions)]
-    heard = Heard(clients)
+    heard = Heard()
     started: list[Script] = []
     try:
         started.append(emitter := await Script.start("emitter.js", redis_url.removesuffix("/0"), str(rate), *names))

@@ -33,16 +33,12 @@ class Speaker:
         self.acknowledged = 0
         self.refusals = Counter[str]()  # by code
         self.ready = asyncio.Event()
+        self.silent = asyncio.Event()  # it says nothing more, and all that it said is settled
         self._over = asyncio.Event()
-        self._silent = asyncio.Event()
 
     def stop(self) -> None:
         """It says nothing more, once what it says now is settled."""
         self._over.set()
-
-    async def silence(self) -> None:
-        """Returns when that is so."""
-        await self._silent.wait()
 
     async def run(self, voicebus: Voicebus) -> None:
         """Speaks, and stays connected until it is cancelled."""
@@ -54,7 +50,7 @@ class Speaker:
                     self.said.append(f"text {len(self.said)}")
                     await self._say(connection, self.said[-1])
                     await asyncio.sleep(PAUSE_S)
-                self._silent.set()
+                self.silent.set()
 
     async def _listen(self, connection: Connection) -> None:
         async for _ in connection:
@@ -91,21 +87,21 @@ class Speakers:
         """How often they were refused something, by code."""
         return sum((speaker.refusals for speaker in self._speakers), Counter[str]())
 
-    def each_was_refused(self, times: int) -> bool:
-        """Whether each of them was so often."""
-        return all(speaker.refusals.total() >= times for speaker in self._speakers)
+    @property
+    def refused(self) -> list[int]:
+        """How often each of them was."""
+        return [speaker.refusals.total() for speaker in self._speakers]
 
     async def settle(self, *, within_s: float = 30) -> None:
-        """They say nothing more, and all that they said is settled.
-
-        Raises:
-            TimeoutError: it was not in time.
-        """
+        """They say nothing more; returns when all that they said is settled, or the time is over."""
         for speaker in self._speakers:
             speaker.stop()
-        async with asyncio.timeout(within_s):
-            for speaker in self._speakers:
-                await speaker.silence()
+        try:
+            async with asyncio.timeout(within_s):
+                for speaker in self._speakers:
+                    await speaker.silent.wait()
+        except TimeoutError:
+            pass  # what is not settled counts as lost
 
     async def tally(self) -> Tally:
         """Of all that was said, as the sessions' logs hold its effects."""
@@ -121,6 +117,8 @@ class Speakers:
     async def _tally(self, speaker: Speaker) -> Tally:
         events = await events_of(self._bus, speaker.session_id)
         texts = [event.data.content for event in events if isinstance(event, User)]
+        if not speaker.silent.is_set():
+            texts = [text for text in texts if text != speaker.said[-1]]  # nobody has told it
         return Tally.of(speaker.said, texts)
 
 
@@ -143,7 +141,7 @@ async def take_all(bus: Bus, session_id: str) -> None:
 
 @asynccontextmanager
 async def speakers(bus: Bus, url: str, count: int) -> AsyncIterator[Speakers]:
-    """So many, at a gateway, with a worker for each; they have begun."""
+    """So many, at a gateway, with a worker for each; all are connected, and begin."""
     made = [Speaker(await open_session(bus, owner=OWNER)) for _ in range(count)]
     voicebus = Voicebus(url, make_token(SECRET, OWNER), options=QUICK)
     async with asyncio.TaskGroup() as tasks:

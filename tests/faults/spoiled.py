@@ -32,6 +32,11 @@ class Moods:
         del self._moods[words]
         self._write()
 
+    def suffered(self, mood: str) -> int:
+        """How often an engine has suffered so."""
+        count = self._file.with_name(f"{self._file.name}.{mood}")
+        return count.stat().st_size if count.exists() else 0
+
     def _write(self) -> None:
         new = self._file.with_suffix(".new")
         new.write_text(json.dumps(self._moods))

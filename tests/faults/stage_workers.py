@@ -10,8 +10,9 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from faults.redis_way import RedisWay, Watch, redis_way
-from support.programs import Program
+from support.programs import CLOCK_OFF, Program
 
+from voicebus.bus.settings import BusSettings
 from voicebus.contract.keys import Stage
 from voicebus_stack.redis_server import free_port
 
@@ -54,6 +55,15 @@ class StageWorker:
         return sum(float(each.rpartition(" ")[2]) for each in lines if each.startswith(line))
 
 
+def environment_of(settings: BusSettings) -> dict[str, str]:
+    """What workers have to be told to find the bus, but for the server."""
+    return {
+        "REDIS_PREFIX": settings.prefix,
+        "PARTITIONS": str(settings.partitions),
+        "ATTEMPTS_MAX": "10",  # a lease that is lost on a busy machine counts as one
+    }
+
+
 class StageWorkers:
     """Any number of them. Their logs go to `<stage>-N.log` in the folder."""
 
@@ -64,6 +74,8 @@ class StageWorkers:
         folder: Path,
         environment: Mapping[str, str],
         watch: Watch | None = None,
+        *,
+        off_s: float = 0,
     ) -> None:
         self.running: list[StageWorker] = []
         self._stage = stage
@@ -71,8 +83,15 @@ class StageWorkers:
         self._folder = folder
         self._environment = environment
         self._watch = watch
+        self._off_s = off_s  # by how much the clocks are ahead of every other worker, and behind of the rest
         self._ways = AsyncExitStack()
+        self._taken: list[RedisWay] = []  # by all that were started
         self.started = 0  # so far
+
+    @property
+    def refused(self) -> int:
+        """Calls that Redis refused, since another worker had the session: of all of them, so far."""
+        return sum(way.refused for way in self._taken)
 
     async def start(self, count: int = 1) -> None:
         """Starts so many more, and returns when they are ready.
@@ -89,8 +108,11 @@ class StageWorkers:
     async def _start(self) -> StageWorker:
         self.started += 1
         way = await self._ways.enter_async_context(redis_way(self._stage, self._ports, self._watch))
+        self._taken.append(way)
         port, log = free_port(), self._folder / f"{self._stage}-{self.started}.log"
         own = {"REDIS_URL": way.url, "HEALTH_PORT": str(port), "LOG_FORMAT": "json"}
+        if self._off_s:
+            own[CLOCK_OFF] = str(self._off_s if self.started % 2 else -self._off_s)
         program = Program(f"{self._stage}_worker", os.environ | self._environment | own, log)
         return StageWorker(program, way, port, log)
 

@@ -7,25 +7,31 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Final
 
 import pytest
 import time_machine
+from faults.comparison import Comparison, compare_turns
+from faults.conversation import conversation
 from faults.crowd import OWNER, QUICK
 from faults.effects_server import lines, make_server
 from faults.gateways import Gateways, running_gateways
+from faults.installation import Installation, installation, speaking, what_time
 from faults.scenario import FULL, SEED, Outcome, Record, takes_long
 from faults.served import served
+from faults.stage_workers import environment_of
 from faults.tally import Tally, total
+from faults.turns import Heard
 from support.process_tree import alive, until
 from support.processes import SECRET, WorkerPool
 from support.programs import CLOCK_OFF
-from support.sessions import events_of
 
 from voicebus.bus.bus import Bus
 from voicebus.bus.settings import BusSettings
+from voicebus.contract.keys import Stage
 from voicebus_client.client import Voicebus
 from voicebus_client.connection import Connection
 from voicebus_client.errors import VoicebusError
@@ -36,6 +42,8 @@ OFF_S: Final = 300
 CITIES: Final = ("oslo", "paris", "rome", "madrid", "berlin", "tokyo", "london", "vienna", "cairo", "lima")
 ROUNDS, SESSIONS, QUESTIONS = (8, 10, 5) if FULL else (1, 3, 2)  # in each round a worker is killed
 TTL_S: Final = 240  # shorter than the clocks are apart
+KILLED: Final[dict[Stage, str]] = {"stt": "stt", "tts": "tts"}  # on what sign
+SPOKEN_ROUNDS: Final = 2 if FULL else 1
 PATIENCE_S: Final = 40 if FULL else 20
 
 
@@ -44,7 +52,6 @@ class Talk:
     """A session: one client asks at the gateway that is ahead, another one allows the calls at the one behind."""
 
     session_id: str
-    asked: list[str] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)
     seen: list[list[int]] = field(default_factory=list)  # the numbers of the events that each client got
     longest_s: float = 0.0
@@ -55,7 +62,6 @@ class Talk:
         self.seen.append(seen)
         for city in CITIES[:QUESTIONS]:
             began_s = asyncio.get_running_loop().time()
-            self.asked.append(city)
             await connection.send_text(f"what time is it in {city}")
             async for event in connection:
                 if event.seq is not None:
@@ -90,13 +96,14 @@ class Talk:
                 return
 
     async def tally(self, bus: Bus, folder: Path) -> Tally:
-        """Answers and effects of what was asked, and what each client saw of the log."""
-        numbers = [event.seq for event in await events_of(bus, self.session_id)]
+        """Answers and effects of all questions, and what each client saw of the log."""
+        asked = CITIES[:QUESTIONS]  # what nobody came to ask has no answer
+        numbers = range(1, (await bus.sessions.get(self.session_id)).position.seq + 1)
         effects = lines(folder / f"{self.session_id}.current_time")
         return total(
             [
-                Tally.of(self.asked, self.answered),
-                Tally.of(self.asked, effects),
+                Tally.of(asked, self.answered),
+                Tally.of(asked, effects),
                 *(Tally.of(numbers, seen) for seen in self.seen),
             ]
         )
@@ -106,10 +113,9 @@ class Talk:
 async def running(bus: BusSettings, folder: Path, mcp: Path) -> AsyncIterator[tuple[list[Gateways], list[WorkerPool]]]:
     """A gateway and an agent worker whose clocks are ahead, and one of each whose clocks are behind."""
     variables = {
+        **environment_of(bus),
         "AGENT_SESSIONS": str(max(SESSIONS * 2 // 3, 1)),  # so that both have some
         "REDIS_URL": bus.redis_url,
-        "REDIS_PREFIX": bus.prefix,
-        "PARTITIONS": str(bus.partitions),
         "LEASE_S": "1",
         "MCP_CONFIG": str(mcp),
         "AGENT_TOOLS_READY_S": "60",  # on a busy machine too
@@ -171,6 +177,41 @@ async def test_who_is_minutes_ahead_or_behind_changes_nothing(
             max(talk.longest_s for talk in talks),
         )
     )
+
+
+@takes_long
+@pytest.mark.timeout(180)
+async def test_a_spoken_turn_is_the_same_whose_clock_soever_is_off(
+    redis_url: str, tmp_path: Path, record: Record
+) -> None:
+    asked, found, turns = what_time(), Comparison(), list[Heard]()
+    async with installation(redis_url, tmp_path, off_s=OFF_S) as running:
+        usual = await running.undisturbed(asked)
+        for _ in range(SPOKEN_ROUNDS):
+            for stage, kind in KILLED.items():
+                heard = await running.turns.ask(speaking(asked.question), partial(_kill_owner, running, stage, kind))
+                found.add(compare_turns(usual, heard), stage)
+                found.check(f"{stage}: effects", [asked.effect], running.effects(heard, asked))
+                turns.append(heard)
+        started = sum(pool.started for pool in running.pools.values())
+    (said,) = conversation(usual.events).of("user")
+    found.check("understood", ["what time is it in new york"], [said["content"]])
+    print(*found.faults, sep="\n")
+    record(
+        Outcome(
+            "clocks are minutes off where speech is heard and made",
+            "spoken questions",
+            f"{started} workers, every other one {OFF_S} s ahead and the rest {OFF_S} s behind, {len(turns)} kills",
+            found.tally,
+            max(heard.longest_wait_s for heard in turns),
+        )
+    )
+
+
+async def _kill_owner(running: Installation, stage: Stage, kind: str, heard: Heard) -> None:
+    """When the first event of this type has come."""
+    await heard.until(kind)
+    await running.kill_owner(stage, heard)
 
 
 async def _open(voicebus: Voicebus) -> Talk:

@@ -53,9 +53,10 @@ async def test_what_a_killed_primary_takes_along_is_told_and_said_again(
         busy = owner(cluster, at_work.listening.sources[0].session_id)
         pairs = [pair for pair in pairs if busy in pair]
     for primary, replica in pairs:
-        await at_work.pause()
+        await at_work.go_on()
         replica.hold_back(primary)
-        await at_work.pause()
+        await at_work.go_on()
+        at_work.ready.fault()
         primary.kill()
         await asyncio.to_thread(wait_until, partial(is_primary, replica))
         await at_work.ready.all_ready()

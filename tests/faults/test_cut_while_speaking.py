@@ -2,18 +2,18 @@
 
 import asyncio
 import random
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import pytest
+from faults.comparison import compared
 from faults.crowd import OWNER, QUICK
 from faults.gateways import running_gateways
 from faults.proxy import Proxy, proxy
 from faults.scenario import FULL, SEED, Outcome, Record, takes_long
-from faults.tally import Tally, total
+from faults.tally import total
+from support.process_tree import soon
 from support.processes import SECRET, WorkerPool
 
 from voicebus.bus.settings import BusSettings
@@ -39,6 +39,7 @@ class Spoken:
     """What one client said, as the transcripts have it."""
 
     moment: float | None = None  # of the cut
+    cut: bool = False  # the client was connected, and then it was not
     finals: list[str] = field(default_factory=list)
 
     @property
@@ -74,11 +75,12 @@ async def test_who_is_cut_off_while_it_speaks_is_understood_to_the_last_word(
             "clients are cut off while they speak",
             f"{len(cut)} recordings of {recording.duration_s:.1f} s with {len(usual.words)} words",
             f"one cut of {AWAY_S:.0f} s each",
-            total(_compared(usual.words, spoken.words) for spoken in cut),
+            total(compared(usual.words, spoken.words) for spoken in cut),
             remarks=f"transcripts: {' / '.join(usual.finals)}",
         )
     )
     assert all(spoken.finals == usual.finals for spoken in cut)
+    assert all(spoken.cut for spoken in cut)
 
 
 async def _speak(port: int, recording: Question, spoken: Spoken) -> None:
@@ -115,30 +117,18 @@ async def _say(connection: Connection, recording: Question, spoken: Spoken, way:
             await asyncio.sleep(max(0.0, began + i * FRAME_S - loop.time()))
             await microphone.write(frame)
             if i == fatal:
-                tasks.create_task(_cut(way))
+                tasks.create_task(_cut(way, connection, spoken))
 
 
-async def _cut(way: Proxy) -> None:
+async def _cut(way: Proxy, connection: Connection, spoken: Spoken) -> None:
     """Acknowledgements get lost, then the connection is, and for a while there is no other."""
     targets, way.targets = way.targets, []
     for pair in way.pairs:
         pair.server.transport.pause_reading()
     await asyncio.sleep(UNHEARD_S)
+    was_there = connection.connected
     for pair in tuple(way.pairs):
         pair.reset()
+    spoken.cut = await soon(lambda: not connection.connected) and was_there
     await asyncio.sleep(AWAY_S)
     way.targets = targets
-
-
-def _compared(usual: Iterable[str], words: Iterable[str]) -> Tally:
-    return Tally.of(_numbered(usual), _numbered(words))
-
-
-def _numbered(words: Iterable[str]) -> list[tuple[str, int]]:
-    """Each with how often it came before: then a word that is doubled is one that nobody said."""
-    counts: Counter[str] = Counter()
-    found = []
-    for word in words:
-        found.append((word, counts[word]))
-        counts[word] += 1
-    return found

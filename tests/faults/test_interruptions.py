@@ -4,6 +4,7 @@ The socket is a bare one: no client of ours leaves something out.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from faults.comparison import Comparison
+from faults.model_server import SAY
 from faults.scenario import FULL, Outcome, Record, takes_long
 from faults.scripted import QUESTION, Scripted, scripted
 from faults.tally import Tally
@@ -23,6 +25,7 @@ from voicebus.contract.sessions import HistoryEntry
 ROUNDS = 5 if FULL else 1  # of each state
 OLD, NEXT = 1, 2  # turns
 HEARD_MS = 10  # less than the first word takes
+LONG = SAY + "|".join(f"This is sentence {number}. " for number in range(100))  # the model takes seconds to say it
 
 
 @dataclass
@@ -33,12 +36,15 @@ class Case:
     client: Wire
     session_id: str
     found: Comparison = field(default_factory=Comparison)
+    early: bool = False  # the turn was not answered to its end when it was cut
 
     async def cut(self, played_ms: int | None = None) -> Message:
         """Interrupts the turn; the event that says so."""
         more = {} if played_ms is None else {"played_ms": played_ms}
         await self.client.send(type="interrupt", id="cut", turn=OLD, **more)
-        return await self.client.until("interrupted")
+        interrupted = await self.client.until("interrupted")
+        self.early = not any(message["type"] == "response" for message in self.client.seen)
+        return interrupted
 
     async def entry(self) -> HistoryEntry:
         """The turn in the history, as soon as it is there."""
@@ -87,7 +93,7 @@ async def in_a_tool(case: Case) -> None:
 
 async def speaking(case: Case) -> None:
     """A sentence of the answer is out, and the model goes on."""
-    await case.client.send(type="text", id="first", content=QUESTION)
+    await case.client.send(type="text", id="first", content=LONG)
     await _cut_behind(case, lambda message: message["type"] == "tts" and message["data"]["segment"] == 1)
 
 
@@ -159,7 +165,7 @@ def _spoken(segment: int) -> Callable[[Message], bool]:
 async def test_nothing_of_a_turn_comes_after_it_was_interrupted_in_whatever_state(
     redis_url: str, tmp_path: Path, record: Record
 ) -> None:
-    found = Comparison()
+    found, early = Comparison(), Counter[str]()
     async with scripted(redis_url, tmp_path, agents=1, environment={"LEASE_S": "9"}) as running:
         for _ in range(ROUNDS):
             for interrupt in STATES:
@@ -167,6 +173,7 @@ async def test_nothing_of_a_turn_comes_after_it_was_interrupted_in_whatever_stat
                     await interrupt(case)
                     await go_on(case)
                     found.add(case.found, interrupt.__name__)
+                    early[interrupt.__name__] += case.early
     print(*found.faults, sep="\n")
     record(
         Outcome(
@@ -177,3 +184,5 @@ async def test_nothing_of_a_turn_comes_after_it_was_interrupted_in_whatever_stat
             remarks="events and speech of the old turn, what was heard, the tool's outcome",
         )
     )
+    unfinished = (thinking, in_a_tool, speaking)
+    assert early == Counter({state.__name__: ROUNDS for state in unfinished} | {at_the_last_chunk.__name__: 0})

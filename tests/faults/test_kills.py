@@ -20,12 +20,11 @@ from faults.scenario import FULL, SEED, Outcome, Record, takes_long
 from faults.turns import Heard
 
 from voicebus.contract.keys import STAGES, Stage
-from voicebus_client.connection import Connection
 
 KILLS = int(os.environ.get("KILLS") or (8 if FULL else 1))
 KILLED: dict[Stage, str] = {
     "stt": "the STT worker in a word",
-    "agent": "the agent worker at a random moment",
+    "agent": "the agent worker at a random moment" if KILLS > 1 else "the agent worker in a tool call",
     "tts": "the TTS worker in a sentence",
 }
 SPOKEN = 6  # writes of the TTS worker at least, each of which has more of a sentence
@@ -90,12 +89,15 @@ async def in_a_word(running: Installation, asked: Asked, chance: random.Random) 
 
 
 async def in_a_turn(running: Installation, asked: Asked, chance: random.Random) -> Heard:
-    """At some moment of the time that the agent takes in an undisturbed turn."""
+    """At some moment of the time that the agent takes in an undisturbed turn; of a single one, in its tool call."""
     span_s = (await running.undisturbed(asked)).span_s("agent")
 
     async def kill(heard: Heard) -> None:
         await heard.until("user")
-        await asyncio.sleep(chance.random() * span_s)
+        if KILLS > 1:
+            await asyncio.sleep(chance.random() * span_s)
+        else:
+            await heard.until("tool_call")
         await running.kill_owner("agent", heard)
 
     return await running.turns.ask(speaking(asked.question), kill)
@@ -117,11 +119,9 @@ async def in_a_sentence(running: Installation, asked: Asked, chance: random.Rand
         await struck.wait()
         await running.kill_owner("tts", heard)
 
-    async def say(connection: Connection, heard: Heard) -> None:
-        running.watch.set(heard.session_id, boundary)
-        await speaking(asked.question)(connection, heard)
-
-    return await running.turns.ask(say, kill)
+    return await running.turns.ask(
+        speaking(asked.question), kill, begun=lambda session: running.watch.set(session, boundary)
+    )
 
 
 async def compared(running: Installation, stage: Stage, asked: Asked, heard: Heard) -> Comparison:

@@ -20,18 +20,20 @@ from faults.own_redis import OwnRedis, own_redis
 from faults.proxy import Proxy, proxy
 from faults.scenario import FULL, SEED, Record
 from faults.socketio import Heard, Nodes, missing, running_nodes, socketio_crowd
+from support.process_tree import soon
 
 Disturb = Callable[[Nodes, Proxy], Awaitable[str]]  # does its worst while events are emitted, and says what it did
 pytestmark = pytest.mark.skipif(not FULL, reason="takes minutes: make faults")
 why_not = cache(missing)
 PING_S: Final = 25.0  # Socket.IO's own default
-BACK_S: Final = 3.0  # to come back after Redis did: ours are asked whether they are ready
+BACK_S: Final = 30  # to come back after Redis did: ours are asked whether they are ready
+SOME_BYTES: Final = 100  # of events: no pings
 
 
 @pytest.fixture(autouse=True)
 def _it_is_there() -> None:
     if why := why_not():
-        pytest.skip(f"Socket.IO: {why}")
+        pytest.fail(f"Socket.IO: {why}")
 
 
 async def while_disturbed(
@@ -62,15 +64,16 @@ async def test_one_of_two_nodes_is_killed(redis_url: str, record_peer: Record) -
     chance = random.Random(SEED)
 
     async def disturb(nodes: Nodes, way: Proxy) -> str:
-        resumed = 0
+        cut = 0
         for number in range(kill.KILLS):
             await asyncio.sleep(chance.uniform(0.5, 2.0))
-            victim = number % 2
-            resumed += sum(pair.target == nodes.ports[victim] for pair in way.pairs)
+            victim, other = number % 2, nodes.ports[1 - number % 2]
+            cut += kill.lines_to(way, nodes.ports[victim])
             await nodes.kill(victim)
-            await asyncio.sleep(chance.uniform(0.5, 2.0))
+            await soon(lambda: kill.lines_to(way, other) == kill.CLIENTS, timeout_s=kill.BACK_S)  # noqa: B023 - awaited
+            await asyncio.sleep(chance.uniform(0.2, 1.0))
             await nodes.start(victim)
-        return f"{kill.KILLS} kills, {resumed} connections"
+        return f"{kill.KILLS} kills, {cut} connections"
 
     faults, heard = await while_disturbed(
         redis_url, disturb, sessions=kill.SESSIONS, clients=kill.CLIENTS, rate=kill.RATE
@@ -93,22 +96,23 @@ async def test_connections_of_listening_clients_are_cut(
     faults, heard = await while_disturbed(
         redis_url, disturb, sessions=sessions, clients=clients, rate=rate, ping_s=cuts.PING_S
     )
-    load = f"{clients} clients, {sessions} sessions of {rate} events/s, {cuts.SECONDS} s"
+    load = cuts.load_of(rate, sessions, clients)
     record_peer(heard.outcome("connections of listening clients are cut", load, faults))
 
 
 @pytest.mark.timeout(300)
 async def test_lines_go_dead_without_a_word(redis_url: str, record_peer: Record) -> None:
     chance = random.Random(SEED)
-    count, rounds, sessions, rate = 40, 10, cuts.DEAD_SESSIONS, cuts.DEAD_RATE
+    count, sessions, rate = cuts.DEAD_CLIENTS, cuts.DEAD_SESSIONS, cuts.DEAD_RATE
 
     async def disturb(nodes: Nodes, way: Proxy) -> str:
-        for _ in range(rounds):
+        dead = 0
+        for _ in range(cuts.DEAD_ROUNDS):
+            await soon(lambda: cuts.whole_lines(way) == count, timeout_s=cuts.NOTICED_S)
             await asyncio.sleep(chance.uniform(0, cuts.PING_S))
-            for pair in chance.sample([pair for pair in way.pairs if not pair.deaf], count // 2):
-                pair.swallow()
-            await _within(5 * cuts.PING_S, lambda: sum(not pair.deaf for pair in way.pairs) == count)
-        return f"{rounds * (count // 2)} dead lines"
+            dead += len(cuts.break_half(way, chance))
+            await soon(lambda: cuts.whole_lines(way) == count, timeout_s=cuts.NOTICED_S)
+        return f"{dead} dead lines"
 
     faults, heard = await while_disturbed(
         redis_url, disturb, sessions=sessions, clients=count, rate=rate, ping_s=cuts.PING_S, reached=1
@@ -120,8 +124,11 @@ async def test_lines_go_dead_without_a_word(redis_url: str, record_peer: Record)
 @pytest.mark.timeout(300)
 async def test_a_node_is_told_to_stop(redis_url: str, record_peer: Record) -> None:
     async def disturb(nodes: Nodes, way: Proxy) -> str:
+        over_s = asyncio.get_running_loop().time() + drain.DRAIN_S
         way.targets = nodes.ports[1:]
         await nodes.drain(0)
+        await soon(lambda: kill.lines_to(way, nodes.ports[1]) == drain.CLIENTS, timeout_s=kill.BACK_S)
+        await asyncio.sleep(over_s - asyncio.get_running_loop().time())  # as long as ours have, who leave one by one
         return "SIGTERM, io.close()"
 
     faults, heard = await while_disturbed(
@@ -129,6 +136,7 @@ async def test_a_node_is_told_to_stop(redis_url: str, record_peer: Record) -> No
     )
     load = f"{drain.CLIENTS} clients at it, {drain.SESSIONS * drain.RATE} events/s"
     record_peer(heard.outcome("a gateway drains", load, faults))
+    assert heard.reconnections
 
 
 async def stalls(server: OwnRedis) -> str:
@@ -147,6 +155,12 @@ async def cuts_off(server: OwnRedis) -> str:
         await asyncio.sleep(chance.uniform(0.0, 0.1))
         await server.cut_off("normal", "SCRIPT", "FLUSH")
     return f"{outages.CUTS} times SCRIPT FLUSH and CLIENT KILL TYPE normal"
+
+
+def all_hear_again(way: Proxy) -> Callable[[], bool]:
+    """Whether events have come to every client since this was called."""
+    before = {pair: pair.to_client for pair in way.pairs}
+    return lambda: all(pair.to_client > before.get(pair, 0) + SOME_BYTES for pair in way.pairs)
 
 
 @pytest.mark.timeout(300)
@@ -169,7 +183,7 @@ async def test_redis_fails(
             for _ in range(scene.ROUNDS):
                 await asyncio.sleep(chance.uniform(0.3, 1.0))
                 faults = await fail(server)
-                await asyncio.sleep(BACK_S)
+                await soon(all_hear_again(way), timeout_s=BACK_S)
             return faults
 
         faults, heard = await while_disturbed(
@@ -177,11 +191,3 @@ async def test_redis_fails(
         )
     load = f"{scene.CLIENTS} clients, {scene.SESSIONS * scene.RATE} events/s"
     record_peer(heard.outcome(scenario, load, faults))
-
-
-async def _within(seconds: float, condition: Callable[[], bool]) -> None:
-    """Waits until it is so, or the time is over."""
-    loop = asyncio.get_running_loop()
-    over_s = loop.time() + seconds
-    while not condition() and loop.time() < over_s:  # noqa: ASYNC110 - the proxy tells nobody
-        await asyncio.sleep(0.02)

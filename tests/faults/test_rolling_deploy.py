@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from faults.boundaries import Boundaries, Boundary
+from faults.boundaries import NEVER, WRITING, Boundaries, Boundary
 from faults.comparison import Comparison, compare_turns
 from faults.installation import Installation, installation, speaking, what_time
 from faults.redis_way import RedisWay
@@ -21,7 +21,6 @@ from faults.turns import Heard, Say
 from support.process_tree import until
 
 from voicebus.contract.keys import Stage
-from voicebus_client.connection import Connection
 
 ROUNDS = 4 if FULL else 2
 DRAIN_S = 10.0
@@ -50,19 +49,15 @@ class Deploy:
         worker.program.terminate()
         self.told.append((worker, asyncio.get_running_loop().time()))
 
-    async def turn(self, say: Say, moments: Mapping[Stage, int]) -> Heard:
+    async def turn(self, say: Say | str, moments: Mapping[Stage, int]) -> Heard:
         """A turn, in which each of these stages' workers is told to go at its write of this number."""
         boundaries = [
             # A tts worker goes in the middle of a sentence.
-            Boundary(stage, at, through=True, scripts=("emit",), holding=b'"is_last":false' if stage == "tts" else b"")
+            Boundary(stage, at, through=True, scripts=WRITING, holding=b'"is_last":false' if stage == "tts" else b"")
             for stage, at in moments.items()
         ]
 
-        async def saying(connection: Connection, heard: Heard) -> None:
-            self.watch.set(heard.session_id, *boundaries)
-            await say(connection, heard)
-
-        heard = await self.running.turns.ask(saying)
+        heard = await self.running.turns.ask(say, begun=lambda session: self.watch.set(session, *boundaries))
         self.longest_wait_s = max(self.longest_wait_s, heard.longest_wait_s)
         self.missed += len(moments) - len(self.told)
         self.found.check("responses begun again", [0], [heard.restarts])
@@ -93,11 +88,6 @@ class Deploy:
         )
 
 
-async def ask(connection: Connection, heard: Heard) -> None:
-    """A question in writing."""
-    await connection.send_text(QUESTION)
-
-
 @takes_long
 @pytest.mark.timeout(300)
 async def test_agent_and_tts_workers_are_replaced_in_the_middle_of_turns(
@@ -105,10 +95,10 @@ async def test_agent_and_tts_workers_are_replaced_in_the_middle_of_turns(
 ) -> None:
     chance, watch = random.Random(SEED), Boundaries()
     async with scripted(redis_url, tmp_path, agents=2, speakers=2, watch=watch, environment=ONE_ATTEMPT) as running:
-        usual = await running.turns.ask(QUESTION)
+        usual = await running.undisturbed()
         deploy = Deploy(running, watch)
         for number in range(ROUNDS):
-            heard = await deploy.turn(ask, {stage: chance.randint(1, most) for stage, most in WRITES.items()})
+            heard = await deploy.turn(QUESTION, {stage: chance.randint(1, most) for stage, most in WRITES.items()})
             deploy.found.add(await running.compared(usual, heard), f"turn {number}")
     record(deploy.outcome("agent and TTS"))
     assert deploy.missed == 0
@@ -121,12 +111,14 @@ async def test_stt_workers_are_replaced_in_the_middle_of_utterances(
     redis_url: str, tmp_path: Path, record: Record
 ) -> None:
     chance, asked = random.Random(SEED), what_time()
-    async with installation(redis_url, tmp_path, **ONE_ATTEMPT) as running:
-        usual = await running.undisturbed(asked)
-        deploy = Deploy(running, running.watch)
-        for number in range(ROUNDS):
-            heard = await deploy.turn(speaking(asked.question), {"stt": chance.randint(1, 4)})
-            deploy.found.add(compare_turns(usual, heard), f"turn {number}")
+    async with installation(redis_url, tmp_path, environment=ONE_ATTEMPT) as running:
+        writes = Boundary("stt", NEVER, scripts=WRITING)
+        usual = await running.undisturbed(asked, lambda session: running.watch.set(session, writes))
+        deploy, most = Deploy(running, running.watch), writes.most
+        while deploy.replaced < ROUNDS:
+            missed = deploy.missed
+            heard = await deploy.turn(speaking(asked.question), {"stt": chance.randint(1, most)})
+            deploy.found.add(compare_turns(usual, heard), f"turn {deploy.replaced}")
+            most -= deploy.missed - missed  # on a busy machine there are fewer partial transcripts
     record(deploy.outcome("STT"))
-    assert deploy.missed == 0
     assert deploy.longest_s < DRAIN_S

@@ -4,12 +4,15 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from faults.scenario import Record, takes_long
 from faults.scene import ROUNDS, Scene
-from support.redis_cluster import Node
-from support.redis_sentinel import Watched, running_sentinels
+from support.redis_cluster import Node, wait_until
+from support.redis_sentinel import SERVICE, Watched, running_sentinels
+
+SILENT_MS = 3_500  # a second more than a gateway waits for Redis before it says that it is not ready
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -37,12 +40,18 @@ async def at_work(at_work: Scene, watched: Watched) -> Scene:
     return at_work
 
 
+def has_loaded(node: Node) -> bool:
+    """Whether the server has read its file: before, it takes no orders."""
+    return not node.ask("INFO", "persistence")["loading"]
+
+
 async def fail_over(at_work: Scene, watched: Watched, primary: Node, number: signal.Signals) -> None:
     """The primary gets the signal when its replica lacks what came last; returns when that one serves."""
     replica = next(node for node in watched.servers if node is not primary)
-    await at_work.pause()
+    await at_work.go_on()
     replica.hold_back(primary)
-    await at_work.pause()
+    await at_work.go_on()
+    at_work.ready.fault()
     os.kill(primary.process.pid, number)
     await asyncio.to_thread(watched.wait_promoted, replica)
     await at_work.ready.all_ready()
@@ -56,6 +65,7 @@ async def test_what_a_killed_primary_takes_along_is_told_and_said_again(
         await fail_over(at_work, watched, primary, signal.SIGKILL)
         primary.kill()
         await asyncio.to_thread(watched.start, primary)
+        await asyncio.to_thread(wait_until, partial(has_loaded, primary))
         await asyncio.to_thread(watched.wait_replicating)
     faults = f"{ROUNDS} times kill -9, the replica is behind"
     await at_work.recorded(record, "the primary is killed", faults, forgetful=True)
@@ -67,13 +77,15 @@ async def test_what_a_killed_primary_takes_along_is_told_and_said_again(
 async def test_a_primary_that_was_silent_and_comes_back_as_one_misleads_nobody(
     at_work: Scene, watched: Watched, record: Record
 ) -> None:
+    for sentinel in watched.sentinels:
+        sentinel.ask("SENTINEL", "SET", SERVICE, "down-after-milliseconds", SILENT_MS)
     for _ in range(ROUNDS):
         primary = watched.primary()
         try:
             await fail_over(at_work, watched, primary, signal.SIGSTOP)
         finally:
             os.kill(primary.process.pid, signal.SIGCONT)
-        await at_work.pause()  # there are two that take themselves for the primary
+        await at_work.go_on()  # there are two that take themselves for the primary
         await asyncio.to_thread(watched.wait_replicating)
     faults = f"{ROUNDS} times stopped, the replica is behind"
     await at_work.recorded(record, "the primary falls silent", faults, forgetful=True)

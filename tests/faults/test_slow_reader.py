@@ -2,15 +2,16 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Final
 
 import pytest
 from faults.audience import Audience, Speaker, audience
 from faults.crowd import OWNER, QUICK, open_session
 from faults.figures import metric, resident_bytes
-from faults.gateways import running_gateways
+from faults.gateways import Gateways, running_gateways
 from faults.scenario import FULL, Outcome, Record, takes_long
 from faults.slow_reader import SlowReader
 from faults.tally import Tally, total
@@ -23,15 +24,19 @@ from voicebus_stack.tokens import make_token
 
 FAST, RATE = (99, 20) if FULL else (10, 20)
 SIZE: Final = 8_000  # bytes of an event: the slow one needs eight seconds for it
-TOGETHER: Final = 50  # events that are written at once, so that it falls behind
-MOST: Final = 2_000  # more than sockets hold
+TOGETHER: Final = 50  # events that are written at once
+UNREAD: Final = 4_000 if FULL else 2_000  # events: more than sockets hold, and than a process grows by anyway
+KEPT_MOST: Final = 0.25  # of these in the gateway's memory
+BEFORE: Final = 500  # events, so that it is behind from the beginning
 QUEUE_MAX: Final = 64  # items that wait for a client in the gateway
-PHASE_S: Final = 8.0 if FULL else 0.5
-PAIRS_LEAST, PAIRS_MOST = (4, 10) if FULL else (2, 2)  # of phases, without the slow one and with it
+PING_S: Final = 1
+READS_ON_S: Final = 6.5  # several pings
+SETTLES_S: Final = 0.5  # until it has been given as much as its socket takes
+PHASE_S: Final = 3.0 if FULL else 0.5
+PAIRS: Final = 10 if FULL else 2  # of phases, with the slow one and without it
 SLOWER_MOST: Final = 1.2
-GROWN_MOST: Final = 32 * 2**20  # bytes
 TOO_SLOW: Final = 4508
-SETTLED_S: Final = 20
+SETTLED_S: Final = 40
 FELL_BEHIND: Final = "voicebus_slow_clients_total"
 
 
@@ -40,59 +45,116 @@ FELL_BEHIND: Final = "voicebus_slow_clients_total"
 async def test_nobody_waits_for_a_client_that_reads_slowly(
     bus: Bus, bus_settings: BusSettings, tmp_path: Path, record: Record
 ) -> None:
-    session_id = await open_session(bus)
-    lease = await bus.stages("agent", "speaker").lease(session_id)
-    assert lease is not None
-    speaker = Speaker(session_id, lease, SIZE)
-    alone_s: list[float] = []
-    beside_s: list[float] = []
-    grown = 0
+    environment = {"QUEUE_MAX": str(QUEUE_MAX), "PING_INTERVAL_S": str(PING_S)}
     async with (
-        running_gateways(
-            bus_settings.redis_url, bus_settings.prefix, 1, tmp_path, QUEUE_MAX=str(QUEUE_MAX), PING_INTERVAL_S="1"
-        ) as gateways,
+        running_gateways(bus_settings.redis_url, bus_settings.prefix, 1, tmp_path, **environment) as gateways,
         Voicebus(f"http://127.0.0.1:{gateways.ports[0]}", make_token(SECRET, OWNER), options=QUICK) as voicebus,
-        audience(voicebus, speaker, clients=FAST) as fast,
     ):
-        slow = SlowReader(gateways.ports[0], session_id, OWNER, rate=1_000)
-        before = resident_bytes(gateways[0].pid)
-        async with slow.reading():
-            await _leave_behind(speaker, fast, gateways.ports[0])
-            await _catch_up(slow, speaker)  # on the same connection
-        await _write_much(speaker, fast, len(slow.seen))
-        while len(alone_s) < PAIRS_LEAST or (len(alone_s) < PAIRS_MOST and not _alike(alone_s, beside_s)):
-            alone_s.append(await fast.p99_s(PHASE_S, rate=RATE))
-            async with slow.reading():
-                beside_s.append(await fast.p99_s(PHASE_S, rate=RATE))
-                grown = max(grown, resident_bytes(gateways[0].pid) - before)
-        written = range(len(speaker.written_s))
-        behind = len(written) - len(slow.seen)
-        async with slow.reading():
-            await _catch_up(slow, speaker)
+        await _warm_up(await _speaker(bus), voicebus)
+        left_behind = await _leave_behind(await _speaker(bus), voicebus, gateways)
+        fell_behind = await metric(gateways.ports[0], FELL_BEHIND)
+        compared = await _compare(await _speaker(bus), voicebus, gateways)
+    alone_s, beside_s = median(compared.alone_s), median(compared.beside_s)
     record(
         Outcome(
             "a client reads 1 KB/s",
             f"{FAST} fast clients, {RATE} events/s of {SIZE / 1000:.0f} KB",
-            f"it is {behind} events behind",
-            total(Tally.of(written, seen) for seen in (slow.seen, *(client.seen for client in fast.clients))),
-            remarks=f"p99 of the fast ones {median(alone_s) * 1000:.1f} ms without it, "
-            f"{median(beside_s) * 1000:.1f} ms with it; the gateway grew by {grown / 2**20:.1f} MB",
+            f"it is {compared.behind} events behind",
+            left_behind.tally + compared.tally,
+            remarks=f"p99 of the fast ones {alone_s * 1000:.1f} ms without it, {beside_s * 1000:.1f} ms with it; "
+            f"the gateway grew by {left_behind.grown / 2**20:.1f} MB "
+            f"while {left_behind.unread / 2**20:.1f} MB were unread",
         )
     )
-    assert behind > QUEUE_MAX
-    assert grown < GROWN_MOST
-    assert set(slow.closed) <= {TOO_SLOW}
-    assert not FULL or _alike(alone_s, beside_s)
+    assert fell_behind
+    assert left_behind.grown < KEPT_MOST * left_behind.unread
+    assert not left_behind.closed
+    assert compared.behind > QUEUE_MAX
+    assert set(compared.closed) <= {TOO_SLOW}
+    assert not FULL or not compared.slower, (compared.alone_s, compared.beside_s)
 
 
-def _alike(alone_s: list[float], beside_s: list[float]) -> bool:
-    return median(beside_s) < SLOWER_MOST * median(alone_s)
+@dataclass(frozen=True)
+class LeftBehind:
+    """What a slow reader costs for which much is written at once."""
+
+    grown: int  # bytes of the gateway's memory
+    unread: int  # bytes
+    closed: list[int]
+    tally: Tally
 
 
-async def _leave_behind(speaker: Speaker, fast: Audience, port: int) -> None:
-    """Writes until too much waits for one of the clients."""
-    while not await metric(port, FELL_BEHIND) and len(speaker.written_s) < MOST:
-        await _write_much(speaker, fast, TOGETHER)
+async def _warm_up(speaker: Speaker, voicebus: Voicebus) -> None:
+    """What the gateway needs to pass events on it has from now on."""
+    async with audience(voicebus, speaker, clients=2) as fast:
+        await _write_much(speaker, fast, BEFORE)
+
+
+async def _leave_behind(speaker: Speaker, voicebus: Voicebus, gateways: Gateways) -> LeftBehind:
+    """It reads on, past some pings, and then all the rest, on the same connection."""
+    async with audience(voicebus, speaker, clients=1) as fast:
+        slow = SlowReader(gateways.ports[0], speaker.session_id, OWNER, rate=1_000)
+        before = grown = resident_bytes(gateways[0].pid)
+        async with slow.reading():
+            for _ in range(0, UNREAD, TOGETHER):
+                await _write_much(speaker, fast, TOGETHER)
+                grown = max(grown, resident_bytes(gateways[0].pid))
+            await slow.goes_on_for(READS_ON_S)
+            grown = max(grown, resident_bytes(gateways[0].pid))
+            unread = (len(speaker.written_s) - len(slow.seen)) * SIZE
+            await _catch_up(slow, speaker)
+    return LeftBehind(grown - before, unread, slow.closed, _tally(speaker, fast, slow))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The p99 of the fast clients in each phase without the slow one and with it."""
+
+    alone_s: list[float]
+    beside_s: list[float]
+    behind: int  # events that the slow one had not read in the end
+    closed: list[int]
+    tally: Tally
+
+    @property
+    def slower(self) -> bool:
+        """Whether even a good phase beside the slow one (three of four are worse) is slower than one without it.
+
+        On a machine that others use, too, the medians of ten equal phases differ by a fifth now and then.
+        """
+        return quantiles(self.beside_s, n=4)[0] > SLOWER_MOST * median(self.alone_s)
+
+
+async def _compare(speaker: Speaker, voicebus: Voicebus, gateways: Gateways) -> Compared:
+    alone_s: list[float] = []
+    beside_s: list[float] = []
+    async with audience(voicebus, speaker, clients=FAST) as fast:
+        slow = SlowReader(gateways.ports[0], speaker.session_id, OWNER, rate=1_000)
+        await _write_much(speaker, fast, BEFORE)
+        for number in range(2 * PAIRS):
+            if number % 4 in (0, 3):  # no phase is always the first of a pair
+                alone_s.append(await fast.p99_s(PHASE_S, rate=RATE))
+            else:
+                async with slow.reading():
+                    await slow.goes_on_for(SETTLES_S)
+                    beside_s.append(await fast.p99_s(PHASE_S, rate=RATE))
+        behind = len(speaker.written_s) - len(slow.seen)
+        async with slow.reading():
+            await _catch_up(slow, speaker)
+    return Compared(alone_s, beside_s, behind, slow.closed, _tally(speaker, fast, slow))
+
+
+async def _speaker(bus: Bus) -> Speaker:
+    """In a session of its own."""
+    session_id = await open_session(bus)
+    lease = await bus.stages("agent", "speaker").lease(session_id)
+    assert lease is not None
+    return Speaker(session_id, lease, SIZE)
+
+
+def _tally(speaker: Speaker, fast: Audience, slow: SlowReader) -> Tally:
+    written = range(len(speaker.written_s))
+    return total(Tally.of(written, seen) for seen in (slow.seen, *(client.seen for client in fast.clients)))
 
 
 async def _write_much(speaker: Speaker, fast: Audience, count: int) -> None:

@@ -1,6 +1,6 @@
 """`make soak MINUTES=30`: steady load on all services. What they hold may not grow, and ended sessions leave nothing.
 
-`SOAK_MINUTES` is how long; the first half is for warming up.
+`SOAK_MINUTES` is how long; the first half is for warming up. A run of less than two minutes tells only what is left.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from faults.gateways import Gateways
 from faults.gauges import Gauges, of_process
 from faults.own_redis import OwnRedis, own_redis
 from faults.proxy import Proxy, proxy
-from faults.scenario import SEED
+from faults.scenario import SEED, Outcome, Record
+from faults.tally import Tally
 from support.processes import SECRET, WorkerPool
 from support.redis_cluster import everywhere
-from support.report import Show
 
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.settings import BusSettings
@@ -41,6 +41,8 @@ ENDED_KEPT_S: Final = 20
 LIMIT_PERIOD_S: Final = 10  # for twice as long it is known what a session took
 SAMPLE_S: Final = 3
 CUTS_S: Final = (1.0, 4.0)  # between two cuts of a connection
+PACE_LEAST: Final = 0.8  # of the first half's turns per minute, in the second one
+FILE_MOST: Final = 128 * 2**20  # bytes: Redis writes its file anew whenever that has doubled and has 64 MB
 GONE_S: Final = ENDED_KEPT_S + 60  # of which Redis needs a little, and the gateways that tidy up every ten seconds
 
 pytestmark = [
@@ -55,6 +57,7 @@ class Load:
 
     counts: Counter[str] = field(default_factory=Counter)
     sessions: set[str] = field(default_factory=set)  # that were ever made
+    turns_s: list[float] = field(default_factory=list)  # when each was over
     _over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop(self) -> None:
@@ -73,9 +76,17 @@ class Load:
                     for spoken in chance.sample((True, False, False), 3):
                         await (speak(connection, question) if spoken else say(connection, "tell me more"))
                         self.counts["spoken" if spoken else "written"] += 1
+                        self.turns_s.append(asyncio.get_running_loop().time())
                     position = connection.position or position
             await voicebus.end_session(session_id)
             self.counts["ended"] += 1
+
+    def paces(self, began_s: float, over_s: float) -> tuple[float, float]:
+        """Turns per minute in the first half of this time, and in the second one."""
+        half_s = (over_s - began_s) / 2
+        first = sum(turn_s < began_s + half_s for turn_s in self.turns_s)
+        second = sum(began_s + half_s <= turn_s < over_s for turn_s in self.turns_s)
+        return first * 60 / half_s, second * 60 / half_s
 
     async def cut(self, way: Proxy, chance: random.Random) -> None:
         """Now and then somebody's connection breaks."""
@@ -107,6 +118,7 @@ class Everything:
         found |= of_process("redis", redis.process.pid)
         found["keys"] = float(redis.ask("DBSIZE"))
         found["used_memory"] = float(redis.ask("INFO", "memory")["used_memory"])
+        found["file redis"] = float(redis.ask("INFO", "persistence")["aof_current_size"])
         return found
 
     async def keys_of(self, sessions: set[str]) -> list[str]:
@@ -174,7 +186,7 @@ async def everything(folder: Path) -> AsyncIterator[Everything]:
                 pool.stop()
 
 
-async def test_nothing_grows_under_steady_load_and_ended_sessions_leave_nothing(tmp_path: Path, show: Show) -> None:
+async def test_nothing_grows_under_steady_load_and_ended_sessions_leave_nothing(tmp_path: Path, record: Record) -> None:
     loop, load, gauges = asyncio.get_running_loop(), Load(), Gauges()
     async with everything(tmp_path) as running, proxy(running.gateways.ports) as way:
         token = make_token(SECRET, OWNER)
@@ -182,7 +194,8 @@ async def test_nothing_grows_under_steady_load_and_ended_sessions_leave_nothing(
             for number in range(USERS):
                 tasks.create_task(load.user(voicebus, random.Random(f"{SEED} {number}")))
             tasks.create_task(load.cut(way, random.Random(SEED)))
-            over_s, next_line_s = loop.time() + MINUTES * 60, loop.time() + 60
+            began_s = loop.time()
+            over_s, next_line_s = began_s + MINUTES * 60, began_s + 60
             while loop.time() < over_s:
                 await asyncio.sleep(SAMPLE_S)
                 gauges.take(await running.gauges())
@@ -190,11 +203,22 @@ async def test_nothing_grows_under_steady_load_and_ended_sessions_leave_nothing(
                     next_line_s += 60
                     print(_line(load, gauges), flush=True)
             load.stop()
-        show(_line(load, gauges))
         growing = gauges.growing()
         left = await _left(running, load.sessions)
-    assert not growing + [f"left of sessions that ended: {key}" for key in left]
-    assert load.counts["ended"] == len(load.sessions)
+    first, second = load.paces(began_s, over_s)
+    record(
+        Outcome(
+            "soak",
+            f"{USERS} users for {MINUTES:g} min, {first:.0f} and then {second:.0f} turns/min",
+            f"{load.counts['cuts']} cuts",
+            Tally(lost=len(load.sessions) - load.counts["ended"], misplaced=len(left)),
+            remarks=f"{', '.join(left[:3])} left; {_line(load, gauges)}" if left else _line(load, gauges),
+        )
+    )
+    assert max(gauges.samples["file redis"]) < FILE_MOST
+    if MINUTES >= 2:
+        assert not growing
+        assert second >= PACE_LEAST * first
 
 
 async def _left(running: Everything, sessions: set[str]) -> list[str]:

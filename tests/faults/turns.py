@@ -69,6 +69,7 @@ class Heard:
 
 Say = Callable[[Connection, Heard], Awaitable[object]]
 Meanwhile = Callable[[Heard], Coroutine[Any, Any, None]]
+Begun = Callable[[str], object]  # is given the session's id before anything is said in it
 
 
 class Turns:
@@ -80,13 +81,15 @@ class Turns:
         self.patience_s = PATIENCE_S
         self._logs = logs
 
-    async def ask(self, say: Say | str, meanwhile: Meanwhile | None = None) -> Heard:
+    async def ask(self, say: Say | str, meanwhile: Meanwhile | None = None, *, begun: Begun | None = None) -> Heard:
         """Says the question in a new session, and listens until the answer was heard to its end.
 
         Raises:
             AssertionError: it was not in time; the message tells what there is.
         """
         session = await self.voicebus.create_session()
+        if begun is not None:
+            begun(session.session_id)
         return await self.follow(Heard(session.session_id), say, meanwhile)
 
     async def follow(self, heard: Heard, say: Say | str, meanwhile: Meanwhile | None = None) -> Heard:

@@ -40,6 +40,7 @@ class Watched:
         """Starts a server again that was killed; `wait_replicating` makes it a replica."""
         node.process = _serve(node.port, self.folder)
         wait_for_port(node.port)
+        wait_until(lambda: not node.ask("INFO", "persistence")["loading"])
 
     def wait_replicating(self) -> None:
         """Returns when all sentinels know of a replica that has all that its primary has."""

@@ -3,7 +3,7 @@ import { createAdapter } from "@socket.io/redis-streams-adapter";
 import { createClient, createCluster } from "redis";
 
 /** A connected client of `redis://host:port`, or of a cluster, of which some servers stand with commas between. */
-async function connect(url) {
+export async function connect(url) {
   const urls = url.replace("redis://", "").split(",").map((server) => `redis://${server}`);
   const client = urls.length > 1 ? createCluster({ rootNodes: urls.map((each) => ({ url: each })) }) : createClient({ url });
   client.on("error", () => {}); // it connects again by itself

@@ -3,9 +3,9 @@
 // number, and prints what each has seen.
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
+import { WAYS, say, until } from "./common.js";
 
 const [url, count, ...sessions] = process.argv.slice(2);
-const say = (message) => console.log(JSON.stringify(message));
 
 class Listener {
   constructor(session) {
@@ -15,14 +15,7 @@ class Listener {
     this.recovered = 0; // reconnections after which Socket.IO says that it gave the rest
     this.anew = []; // how many had come when it said of a reconnection that it did not
     this.longestWaitMs = 0;
-    this.socket = io(url, {
-      auth: { session },
-      transports: ["websocket"],
-      forceNew: true,
-      reconnectionDelay: 50, // as our client in the scenarios
-      reconnectionDelayMax: 500,
-      timeout: 5000,
-    });
+    this.socket = io(url, { auth: { session }, ...WAYS });
     this.socket.on("connect", () => this.connected());
     this.socket.on("token", (number) => this.take(number));
   }
@@ -47,12 +40,6 @@ class Listener {
     const { session, seen, recovered, anew, longestWaitMs } = this;
     return { session, seen, recovered, anew, longest_wait_ms: longestWaitMs };
   }
-}
-
-async function until(condition, withinMs) {
-  const end = performance.now() + withinMs;
-  while (!condition() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
-  return condition();
 }
 
 const listeners = Array.from({ length: Number(count) }, (_, i) => new Listener(sessions[i % sessions.length]));

@@ -27,15 +27,15 @@ def taste(text: str) -> None:
 
 
 def _suffer(mood: str) -> None:
+    count = Path(f"{os.environ['POISON']}.{mood}")
+    with count.open("a") as file:
+        file.write("x")
     if mood == "raise":
         raise ValueError("poison")
     if mood == "hang":
         time.sleep(HANG_S)
     if mood == "kill":
-        deaths = Path(f"{os.environ['POISON']}.deaths")
-        with deaths.open("a") as file:
-            file.write("x")
-        if deaths.stat().st_size > MOST_DEATHS:
+        if count.stat().st_size > MOST_DEATHS:
             return
         forking = os.getppid()
         worker = int(Path(f"/proc/{forking}/stat").read_text().rpartition(")")[2].split()[1])

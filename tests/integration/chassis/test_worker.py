@@ -15,6 +15,7 @@ from voicebus.bus.lease import Lease
 from voicebus.bus.settings import BusSettings
 from voicebus.chassis.held import Held
 from voicebus.chassis.mailbox import Handle, mail_by_mail
+from voicebus.chassis.metrics import REGISTRY
 from voicebus.chassis.worker import Worker
 from voicebus.contract import events, payloads
 from voicebus.contract.errors import BusFull, BusUnavailable, TurnCancelled
@@ -279,11 +280,17 @@ async def test_a_worker_that_lost_its_lease_stops_at_once(bus_settings: BusSetti
                 raise
 
         session_id = await open_session(bus, "x")
+        before = leases_lost()
         async with working(bus, "w1", handle):
             await entered.wait()
             keys = bus.keys.of(session_id)
             await bus.calls.command("HSET", keys.session, "agent.token", "999.00000000")
             await asyncio.wait_for(stopped.wait(), 3)
+        assert leases_lost() == before + 1
+
+
+def leases_lost() -> float:
+    return REGISTRY.get_sample_value("voicebus_leases_lost_total", {"stage": "agent"}) or 0.0
 
 
 @pytest.mark.parametrize("lost", ["rung", "told"])

@@ -218,15 +218,19 @@ class Worker:
                         await lease.hand_over()
             raise
         except LeaseLost:
-            held.lost = True
-            self._metrics.leases_lost.inc()
-            _log.info("lease_lost", stage=self._stage)
+            self._note_lost(held)
         except VoicebusError as error:
             _log.warning("stage_gave_up", stage=self._stage, code=error.code, reason=error.message)
             await self._hand_over(lease, failed=not isinstance(error, BusUnavailable | BusFull))
         except Exception:  # noqa: BLE001 - one session's failure must not reach the others; its mail is tried again
             _log.exception("stage_failed", stage=self._stage)
             await self._hand_over(lease, failed=True)
+
+    def _note_lost(self, held: Held) -> None:
+        if not held.lost:  # nor is it its session's end
+            held.lost = True
+            self._metrics.leases_lost.inc()
+            _log.info("lease_lost", stage=self._stage, session=held.session_id)
 
     async def _hand_over(self, lease: Lease, *, failed: bool) -> None:
         # The next attempt, here or elsewhere, comes a little later; a mail that fails again and again is given up.
@@ -253,6 +257,7 @@ class Worker:
         try:
             renewal = await held.lease.renew()
         except LeaseLost:
+            self._note_lost(held)
             held.lose()
         except VoicebusError as error:
             _log.warning("renewal_failed", stage=self._stage, session=held.session_id, reason=error.message)
