@@ -4,12 +4,11 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 from faults.scenario import Record, takes_long
 from faults.scene import ROUNDS, Scene
-from support.redis_cluster import Node, wait_until
+from support.redis_cluster import Node
 from support.redis_sentinel import SERVICE, Watched, running_sentinels
 
 SILENT_MS = 3_500  # a second more than a gateway waits for Redis before it says that it is not ready
@@ -40,11 +39,6 @@ async def at_work(at_work: Scene, watched: Watched) -> Scene:
     return at_work
 
 
-def has_loaded(node: Node) -> bool:
-    """Whether the server has read its file: before, it takes no orders."""
-    return not node.ask("INFO", "persistence")["loading"]
-
-
 async def fail_over(at_work: Scene, watched: Watched, primary: Node, number: signal.Signals) -> None:
     """The primary gets the signal when its replica lacks what came last; returns when that one serves."""
     replica = next(node for node in watched.servers if node is not primary)
@@ -65,7 +59,6 @@ async def test_what_a_killed_primary_takes_along_is_told_and_said_again(
         await fail_over(at_work, watched, primary, signal.SIGKILL)
         primary.kill()
         await asyncio.to_thread(watched.start, primary)
-        await asyncio.to_thread(wait_until, partial(has_loaded, primary))
         await asyncio.to_thread(watched.wait_replicating)
     faults = f"{ROUNDS} times kill -9, the replica is behind"
     await at_work.recorded(record, "the primary is killed", faults, forgetful=True)
