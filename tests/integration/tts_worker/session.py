@@ -124,9 +124,9 @@ async def conversation(bus: Bus) -> AsyncIterator[Conversation]:
         yield opened
 
 
-def working(bus: Bus, engine: TtsEngine, *, attempts: int = 3) -> Working:
+def working(bus: Bus, engine: TtsEngine) -> Working:
     """A tts worker in this process."""
-    serve = mail_by_mail("tts", Speaker(engine, attempts=attempts).handle)
+    serve = mail_by_mail("tts", Speaker(engine).handle)
     return Working(Worker(bus, "tts", f"tts-{uuid4().hex[:6]}", serve, capacity=4))
 
 

@@ -124,7 +124,7 @@ async def test_a_sentence_of_a_turn_that_is_over_is_done_with_unspoken(
     delivery = await lease.next()
     assert delivery is not None
     held = Held(lease, asyncio.Event())
-    await Speaker(silent, attempts=3).handle(held, replace(delivery, cancelled=True))
+    await Speaker(silent).handle(held, replace(delivery, cancelled=True))
     assert await lease.next() is None
     assert silent.asked == []
 
@@ -176,21 +176,23 @@ async def test_a_synthesis_that_fails_is_tried_again_from_where_it_stood(
     assert "error" not in [event.type for event in await talk.events()]
 
 
-async def test_a_sentence_that_can_not_be_spoken_is_skipped_with_an_error(
+async def test_a_sentence_that_can_not_be_spoken_is_buried_with_an_error_and_the_next_ones_are_spoken(
     bus: Bus, talk: Conversation, engine: TtsEngine
 ) -> None:
     turn = await talk.ask()
     halting = Halting(engine, at=0)
     halting.go_on.set()
-    halting.failures = [SynthesisError("crashed"), SynthesisError("crashed")]
-    async with working(bus, halting, attempts=2):
+    halting.failures = [SynthesisError("crashed")] * bus.settings.attempts_max
+    async with working(bus, halting):
         await talk.say(turn, *TEXTS)
         await talk.until_end(turn, 2)
     speech = await talk.speech()
-    assert [(chunk.audio, chunk.data.is_last) for chunk in speech if chunk.data.segment == 0] == [(b"", True)]
+    assert not [chunk for chunk in speech if chunk.data.segment == 0]
     assert audio_of(speech, 1) == await spoken(engine, TEXTS[1])
     (error,) = [event for event in await talk.events() if event.type == "error"]
     assert error.turn == turn
+    dead = bus.keys.dead(bus.keys.partition(talk.session_id), "tts")
+    assert await bus.calls.command("XLEN", dead) == 1
 
 
 async def test_chunks_that_are_ready_together_go_out_together(bus: Bus, talk: Conversation, engine: TtsEngine) -> None:

@@ -59,13 +59,3 @@ def test_a_note_of_other_mail_is_left_alone() -> None:
 
 def test_a_sentence_with_nothing_to_speak_has_one_empty_last_chunk() -> None:
     assert speech(segment().ends(b"")) == [(True, "Hello there.", b"")]
-
-
-def test_a_failed_sentence_ends_with_an_error_and_an_empty_last_chunk() -> None:
-    spoken = segment()
-    spoken.goes_on([CHUNK])
-    failed = spoken.failed()
-    assert failed.operations[0] == "event"
-    assert b'"code":"tts_failed"' in bytes(failed.operations[1] if isinstance(failed.operations[1], bytes) else b"")
-    assert speech(failed) == [(True, None, b"")]
-    assert failed.operations[-4:] == ["cursor", "7-0", "note", ""]

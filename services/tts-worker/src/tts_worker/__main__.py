@@ -22,7 +22,7 @@ async def work(settings: TtsSettings) -> None:
     )
     async with engine, open_bus(settings.bus()) as bus:
         _log.info("engine_ready", engine=engine.name, sample_rate=engine.sample_rate)
-        serve = mail_by_mail("tts", Speaker(engine, attempts=settings.attempts_max).handle)
+        serve = mail_by_mail("tts", Speaker(engine).handle)
         details = {"engine": engine.name, "sample_rate": str(engine.sample_rate)}
         await run_worker(
             bus,

@@ -1,15 +1,13 @@
 """Step ⑥: a session's sentences become speech, chunk by chunk while they are synthesised.
 
 Each write says in its note how many samples of the sentence are out. An engine gives the same bytes for the same text,
-so whoever goes on after a crash or a drain joins at this sample, and clients hear one unbroken sentence.
+so whoever goes on after a crash, a failure or a drain joins at this sample, and clients hear one unbroken sentence.
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import structlog
 
 from tts_worker import metrics
 from tts_worker.engines.engine import SAMPLE_BYTES, SynthesisError, TtsEngine
@@ -20,25 +18,22 @@ from voicebus.bus.emission import Emission
 from voicebus.chassis.held import Held
 from voicebus.chassis.logs import canonical_line
 from voicebus.contract.errors import TurnCancelled
-from voicebus.contract.events import Envelope, Error
+from voicebus.contract.events import Envelope
 from voicebus.contract.mail import Sentence
-from voicebus.contract.payloads import ProblemData
-
-_log = structlog.get_logger(__name__)
 
 
 class Speaker:
     """Handles the mail of the tts stage with one engine."""
 
-    def __init__(self, engine: TtsEngine, *, attempts: int) -> None:
+    def __init__(self, engine: TtsEngine) -> None:
         self._engine = engine
-        self._attempts = attempts
 
     async def handle(self, held: Held, delivery: Delivery) -> None:
         """Speak one sentence; when the worker drains, up to where its note says.
 
         Raises:
             LeaseLost: another worker may own the stage.
+            SynthesisError: the engine failed at this text; it is tried again, and goes to the dead letters in the end.
             EngineError: the engine can't be used at all; another worker may try.
         """
         if not isinstance(delivery.mail, Sentence):
@@ -57,22 +52,18 @@ class Speaker:
                 await held.lease.emit(Emission().cursor(delivery.id).note(""))
 
     async def _speak(self, held: Held, segment: "Segment", line: dict[str, Any]) -> str:
-        text = speakable(segment.sentence.text)
         resumed = segment.samples
-        for attempt in range(1, self._attempts + 1):
-            source = self._engine.speak(text, skip_samples=segment.samples)
-            try:
-                async with ReadAhead(source) as chunks:
-                    ended = await _emit_all(held, segment, chunks)
-            except SynthesisError as error:
-                metrics.failures.inc()
-                _log.warning("synthesis_failed", attempt=attempt, samples=segment.samples, reason=error.message)
-            else:
-                spoken_s = (segment.samples - resumed) / segment.sample_rate
-                line |= {"resumed_at": resumed, "spoken_ms": round(spoken_s * 1000), "first_ms": segment.first_ms()}
-                return "ok" if ended else "handed_over"
-        await held.lease.emit(segment.failed())
-        return "failed"
+        source = self._engine.speak(speakable(segment.sentence.text), skip_samples=resumed)
+        try:
+            async with ReadAhead(source) as chunks:
+                ended = await _emit_all(held, segment, chunks)
+        except SynthesisError:
+            metrics.failures.inc()
+            line |= {"outcome": "failed", "samples": segment.samples}
+            raise
+        spoken_s = (segment.samples - resumed) / segment.sample_rate
+        line |= {"resumed_at": resumed, "spoken_ms": round(spoken_s * 1000), "first_ms": segment.first_ms()}
+        return "ok" if ended else "handed_over"
 
 
 async def _emit_all(held: Held, segment: "Segment", chunks: ReadAhead) -> bool:
@@ -121,16 +112,6 @@ class Segment:
         """The last chunk, and the mail is done with. It may be empty: every segment has a last chunk to be seen."""
         emission = self._emission()
         self._add(emission, chunk, is_last=True)
-        return emission.cursor(self.mail_id).note("")
-
-    def failed(self) -> Emission:
-        """An error in place of what is missing; the mail is done with."""
-        problem = ProblemData(code="tts_failed", message="A sentence could not be spoken.", temporary=True)
-        error = Error(
-            session_id=self.session_id, agent_type=self.sentence.agent_type, turn=self.sentence.turn, data=problem
-        )
-        emission = self._emission().event(error)
-        self._add(emission, b"", is_last=True)
         return emission.cursor(self.mail_id).note("")
 
     def first_ms(self) -> float | None:
