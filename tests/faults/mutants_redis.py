@@ -33,6 +33,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             f"{_OUTAGES}::test_who_was_cut_off_from_what_is_published_reads_what_it_missed",
             f"{_OUTAGES}::test_all_wait_for_a_redis_that_is_killed_and_comes_back_with_its_file",
+            f"{_CLUSTER}::{_TAKEN_ALONG}",
         ),
     ),
     Mutant(
@@ -52,7 +53,7 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{_LUA}/prelude.lua",
         "known_epoch = string.sub(string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)'), 1, 8)",
         "known_epoch = '01234567'",
-        (_MACHINE, f"{_SENTINEL}::{_TAKEN_ALONG}", f"{_SENTINEL}::{_SILENT}", f"{_CLUSTER}::{_TAKEN_ALONG}"),
+        (_MACHINE, f"{_SENTINEL}::{_TAKEN_ALONG}", f"{_SENTINEL}::{_SILENT}"),
     ),
     Mutant(
         "old-epoch",
