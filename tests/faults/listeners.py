@@ -1,6 +1,7 @@
 """Who listens while something breaks: our client, and one that keeps whatever the gateway sends."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Final
 
@@ -35,7 +36,7 @@ class Written:
         return [number for lost in self.losses for number in lost]
 
 
-class Reader:
+class Reader(ABC):
     """A client of a session: what it got."""
 
     def __init__(self, written: Written) -> None:
@@ -47,9 +48,9 @@ class Reader:
         self._news = asyncio.Event()
 
     @property
+    @abstractmethod
     def connected(self) -> bool:
         """Whether a gateway has welcomed it and it knows of no end."""
-        raise NotImplementedError
 
     async def caught_up(self) -> None:
         """Returns when it has the last token that its source was promised to have written, or can't have it."""
