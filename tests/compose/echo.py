@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from compose.installation import PROJECT, Installation, eventually, status_of
 from docker.types import EndpointConfig
 
-from voicebus_stack.redis_server import free_port
+from voicebus_stack.ports import free_port
 
 _ECHO = """
 import json

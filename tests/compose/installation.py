@@ -19,7 +19,7 @@ import pytest
 import yaml
 from docker.models.containers import Container
 
-from voicebus_stack.redis_server import free_port
+from voicebus_stack.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"

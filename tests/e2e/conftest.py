@@ -6,7 +6,7 @@ import pytest
 from support.processes import SECRET, RunningGateway, Service, gateway_service, services
 
 from voicebus_client.client import Voicebus
-from voicebus_stack.redis_server import free_port
+from voicebus_stack.ports import free_port
 from voicebus_stack.tokens import make_token
 
 PREFIX = "e2e"

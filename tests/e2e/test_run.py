@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from voicebus_stack.redis_server import free_port
+from voicebus_stack.ports import free_port
 from voicebus_stack.run import own_folder
 
 

@@ -13,7 +13,8 @@ from typing import Final, cast
 from support.redis_cluster import Node, running_cluster, serve
 
 from voicebus.bus.wire import Arg, pack
-from voicebus_stack.redis_server import free_port, redis_command, wait_for_port
+from voicebus_stack.ports import free_port
+from voicebus_stack.redis_server import redis_command, wait_for_port
 
 _HELD_UP_S: Final = 0.1
 _ANSWER_S: Final = 30

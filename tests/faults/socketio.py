@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 from faults.scenario import Outcome
 from faults.tally import Tally, total
 
-from voicebus_stack.redis_server import free_port
+from voicebus_stack.ports import free_port
 
 HOME: Final = Path(__file__).parents[2] / "bench" / "peers" / "socketio"
 SYSTEM: Final = "Socket.IO 4"

@@ -14,7 +14,7 @@ from support.programs import CLOCK_OFF, Program
 
 from voicebus.bus.settings import BusSettings
 from voicebus.contract.keys import Stage
-from voicebus_stack.redis_server import free_port
+from voicebus_stack.ports import free_port
 
 _READY_S = 60
 

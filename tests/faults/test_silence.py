@@ -25,7 +25,7 @@ from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.settings import BusSettings
 from voicebus.contract.audio import AudioSpec
 from voicebus.contract.errors import Refused
-from voicebus_stack.redis_server import free_port
+from voicebus_stack.ports import free_port
 
 MINUTES = float(os.environ.get("SILENCE_MINUTES") or 0.5)
 SPEC = AudioSpec(format="pcm16", sample_rate=16_000, channels=1)

@@ -10,8 +10,9 @@ from pathlib import Path
 import redis
 from support.processes import RunningGateway
 
+from voicebus_stack.ports import free_port
 from voicebus_stack.ready import wait_until_ready
-from voicebus_stack.redis_server import free_port, wait_for_port
+from voicebus_stack.redis_server import wait_for_port
 from voicebus_stack.stack import Service, Stack
 from voicebus_stack.tokens import make_token
 

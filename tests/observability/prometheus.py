@@ -14,7 +14,8 @@ from typing import Any
 
 import httpx2
 
-from voicebus_stack.redis_server import free_port, wait_for_port
+from voicebus_stack.ports import free_port
+from voicebus_stack.redis_server import wait_for_port
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "prometheus"
 PROGRAMS = ("prometheus", "promtool")

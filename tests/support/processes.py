@@ -13,8 +13,8 @@ from pathlib import Path
 from support.process_tree import descendants
 from support.programs import Program
 from voicebus.bus.settings import BusSettings
+from voicebus_stack.ports import free_port
 from voicebus_stack.ready import wait_until_ready
-from voicebus_stack.redis_server import free_port
 from voicebus_stack.tokens import make_token
 
 SECRET = "a-secret-of-the-tests"

@@ -1,6 +1,5 @@
 """A real Redis Cluster on loopback: primaries, replicas, slots that move."""
 
-import secrets
 import socket
 import subprocess
 import time
@@ -16,6 +15,7 @@ from voicebus.bus.bus import Bus
 from voicebus.bus.link import Link
 from voicebus.bus.slots import SLOTS
 from voicebus.bus.wire import Arg, Reply, pack
+from voicebus_stack.ports import free_port
 from voicebus_stack.redis_server import redis_command, wait_for_port
 
 _BUS_PORT = 10_000  # above a server's port: where the cluster talks among itself
@@ -145,12 +145,11 @@ def serve(command: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def _free_port() -> int:
-    """A port of 127.0.0.1 that is free together with its cluster port, both below those that the kernel gives out."""
+    """A free port of 127.0.0.1, so that its cluster port is one that nobody else gets."""
     while True:
-        port = 10_001 + secrets.randbelow(12_700)
-        with suppress(OSError), socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", port))
-            other.bind(("127.0.0.1", port + _BUS_PORT))
+        port = free_port() - _BUS_PORT
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
             return port
 
 

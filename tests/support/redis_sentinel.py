@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support.redis_cluster import Node, serve, wait_until
-from voicebus_stack.redis_server import free_port, redis_command, redis_executable, wait_for_port
+from voicebus_stack.ports import free_port
+from voicebus_stack.redis_server import redis_command, redis_executable, wait_for_port
 
 SERVICE = "voice"
 _DOWN_AFTER_MS = 1_500

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from voicebus_stack.redis_server import free_port
+from voicebus_stack.ports import free_port
 from voicebus_stack.tokens import make_token
 
 _LAST_WORDS: Final = 12  # lines that a failure shows

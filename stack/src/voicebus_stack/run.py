@@ -15,7 +15,7 @@ from pathlib import Path
 from honcho.manager import Manager
 from honcho.printer import Message, Printer
 
-from voicebus_stack.redis_server import free_port
+from voicebus_stack.ports import free_port
 from voicebus_stack.stack import Service, Stack
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from voicebus_stack.redis_server import free_port, redis_command
+from voicebus_stack.ports import free_port
+from voicebus_stack.redis_server import redis_command
 
 Engines = Literal["default", "instant"]
 _INSTANT = {"STT_ENGINE": "instant", "STT_VAD": "loudness", "AGENT_MODEL": "instant", "TTS_ENGINE": "instant"}

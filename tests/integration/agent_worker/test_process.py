@@ -14,7 +14,7 @@ from support.processes import service
 
 from voicebus.bus.bus import Bus
 from voicebus.bus.settings import BusSettings
-from voicebus_stack.redis_server import free_port
+from voicebus_stack.ports import free_port
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ async def test_nothing_waits_in_an_empty_installation(bus: Bus) -> None:
 
 
 async def test_sessions_without_an_owner_wait_and_the_oldest_mail_of_all_counts(bus: Bus) -> None:
-    sessions = [await open_session(bus, "hello") for _ in range(12)]
-    await aged(bus, sessions[5], "agent", 30)
+    sessions = [await open_session(bus, "hello") for _ in range(4)]  # all are named, even by a single partition
+    await aged(bus, sessions[2], "agent", 30)
     found = await bus.backlog()
-    assert found["agent"].waiting == 12
+    assert found["agent"].waiting == 4
     assert 30 <= found["agent"].oldest_s < 40
     assert found["stt"] == found["tts"] == Backlog()
 

@@ -24,7 +24,7 @@ from voicebus.contract.errors import BusUnavailable, LeaseLost
 from voicebus.contract.events import User
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession
-from voicebus_stack.redis_server import free_port
+from voicebus_stack.ports import free_port
 
 T = TypeVar("T")
 

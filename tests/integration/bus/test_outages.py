@@ -28,7 +28,8 @@ from voicebus.contract import events, payloads
 from voicebus.contract.errors import BusFull, BusUnavailable
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession
-from voicebus_stack.redis_server import free_port, redis_command, wait_for_port
+from voicebus_stack.ports import free_port
+from voicebus_stack.redis_server import redis_command, wait_for_port
 
 
 class Server:

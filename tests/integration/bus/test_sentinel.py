@@ -25,7 +25,7 @@ from voicebus.bus.server import sibling
 from voicebus.bus.settings import BusSettings
 from voicebus.contract.errors import BusUnavailable
 from voicebus.contract.events import User
-from voicebus_stack.redis_server import free_port
+from voicebus_stack.ports import free_port
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,9 @@ from support.processes import SECRET
 from voicebus.bus.settings import BusSettings
 from voicebus.chassis.health import Check, health_server
 from voicebus.contract.errors import BusUnavailable
+from voicebus_stack.ports import free_port
 from voicebus_stack.ready import wait_until_ready
-from voicebus_stack.redis_server import free_port, running_redis
+from voicebus_stack.redis_server import running_redis
 
 HANGS_S = 4.0
 PROBE_S = 1.0  # a platform's time-out

@@ -17,7 +17,7 @@ from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.presence import WorkerState
 from voicebus.bus.settings import BusSettings
 from voicebus.contract.keys import STAGES, Stage
-from voicebus_stack.redis_server import free_port
+from voicebus_stack.ports import free_port
 
 
 @pytest.fixture
