@@ -47,6 +47,17 @@ async def test_the_demo_answers_a_written_question(gateways: list[RunningGateway
     assert re.search(r"response .*42", output)
 
 
+async def test_several_turns_have_medians_and_no_question_interrupts_an_answer(
+    gateways: list[RunningGateway], token: str, tmp_path: Path
+) -> None:
+    code, output = await demo(tmp_path, "--url", gateways[0].url, "--token", token, "--turns", "3")
+    assert code == 0, output
+    latencies = re.findall(r"final transcript (\S+) ms → first token (\S+) ms → first speech (\S+) ms", output)
+    assert len(latencies) == 4
+    for transcript, token_ms, speech in latencies:
+        assert 0 < float(transcript) < float(token_ms) < float(speech)
+
+
 async def test_a_question_that_no_tool_answers_is_no_success(
     gateways: list[RunningGateway], token: str, tmp_path: Path
 ) -> None:

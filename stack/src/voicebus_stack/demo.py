@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import statistics
 import sys
+import time
 import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -60,8 +61,10 @@ async def _demo(arguments: argparse.Namespace, question: Question) -> int:
         session = await voicebus.create_session()
         print(f"session {session.session_id} at {stack.url}")
         async with voicebus.connect(session.session_id) as connection:
-            turns = []
+            turns: list[Turn] = []
             for number in range(1, arguments.turns + 1):
+                if turns:  # whoever asks while an answer is heard interrupts it
+                    await asyncio.sleep(max(0.0, turns[-1].heard_s - time.monotonic()))
                 turn = await _turn(connection, arguments, question)
                 turns.append(turn)
                 if arguments.turns == 1:

@@ -22,7 +22,6 @@ class Turn:
     events: list[Event] = field(default_factory=list)
     last_voiced_s: float | None = None  # the last frame in which somebody speaks was sent
     last_frame_s: float | None = None  # of the recording
-    number: int | None = None
 
     def of(self, kind: str) -> list[Event]:
         """The events of a type."""
@@ -67,6 +66,13 @@ class Turn:
         chunks = self.of("tts")
         rate = chunks[0].data["sample_rate"] if chunks else 16_000
         return b"".join(chunk.audio for chunk in chunks), rate
+
+    @property
+    def heard_s(self) -> float:
+        """When its speech has been heard to the end by somebody who hears it as it comes."""
+        first = self.first("tts")
+        audio, rate = self.speech
+        return first.received_s + len(audio) / 2 / rate if first else self.began_s
 
 
 class TurnFailed(Exception):
