@@ -3,42 +3,43 @@
 import asyncio
 import json
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from support.processes import bearer_of
 from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
 _SOCKET_BYTES: Final = 2_048
 _SIPS: Final = 10  # a second
 _GULP_BYTES: Final = 262_144
+_SETTLED_S: Final = 40
 
 
-class SlowReader:
-    """Reads a session's tokens over one connection after the other; each goes on where the one before has ended."""
+class SlowReader(ABC):
+    """Reads numbered events over one connection after the other; each goes on where the one before has ended."""
 
-    def __init__(self, port: int, session_id: str, sub: str, *, rate: int) -> None:
-        self.seen: list[int] = []  # the numbers in the tokens
-        self.closed: list[int] = []  # the codes with which the gateway ended a connection
+    def __init__(self, port: int, *, rate: int) -> None:
+        self.seen: list[int] = []  # the numbers
+        self.closed: list[int] = []  # the codes with which the server ended a connection
+        self.connections = 0
         self._port = port
-        self._path = f"/ai/ws/{session_id}"
-        self._bearer = bearer_of(sub)["Authorization"]
         self._rate = rate  # bytes a second
-        self._seq = 0
         self._hurried = False
-        self._welcomed = False
-        self._ended = False  # by the gateway
+        self._ended = False  # by the server
         self._taken = 0  # bytes, over this connection
         self._news = asyncio.Event()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
         """It is connected while inside, and reads slowly unless it is told to catch up."""
-        self._hurried = self._welcomed = self._ended = False
+        self._hurried = self._ended = False
         self._taken = 0
+        self.connections += 1
         with socket.socket() as raw:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BYTES)
             raw.setblocking(False)
@@ -52,14 +53,16 @@ class SlowReader:
                     reading.cancel()
 
     async def goes_on_for(self, seconds: float) -> None:
-        """Returns when it has read slowly for so long, or the gateway ends the connection."""
+        """Returns when it has read slowly for so long, or the server ends the connection."""
         enough = self._taken + seconds * self._rate
         await self._until(lambda: self._taken >= enough)
 
     async def catch_up(self, count: int) -> None:
-        """Returns when it has so many tokens, reading as fast as it can, or the gateway ends the connection."""
+        """Returns when it has so many, reading as fast as it can, or the connection or the time is over."""
         self._hurried = True
-        await self._until(lambda: len(self.seen) >= count)
+        with suppress(TimeoutError):  # what did not come counts as lost
+            async with asyncio.timeout(_SETTLED_S):
+                await self._until(lambda: len(self.seen) >= count)
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         while not reached() and not self._ended:
@@ -69,9 +72,10 @@ class SlowReader:
     async def _read(self, raw: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         await loop.sock_connect(raw, ("127.0.0.1", self._port))
-        protocol = ClientProtocol(parse_uri(f"ws://127.0.0.1:{self._port}{self._path}?after={self._seq}"))
+        path, headers = self._ask()
+        protocol = ClientProtocol(parse_uri(f"ws://127.0.0.1:{self._port}{path}"))
         request = protocol.connect()
-        request.headers["Authorization"] = self._bearer
+        request.headers.update(headers)
         protocol.send_request(request)
         while True:
             for data in protocol.data_to_send():
@@ -82,7 +86,8 @@ class SlowReader:
             self._taken += len(came)
             protocol.receive_data(came)
             for frame in protocol.events_received():
-                self._take(frame)
+                if isinstance(frame, Frame) and frame.opcode is Opcode.TEXT:
+                    self._take(protocol, bytes(frame.data).decode())
             self._news.set()
             if not came:
                 break
@@ -91,12 +96,75 @@ class SlowReader:
         self._ended = True
         self._news.set()
 
-    def _take(self, frame: object) -> None:
-        if not isinstance(frame, Frame) or frame.opcode is not Opcode.TEXT:
-            return
-        event = json.loads(bytes(frame.data))
-        self._welcomed = self._welcomed or event["type"] == "welcome"
-        if "seq" in event:
-            self._seq = event["seq"]
+    @abstractmethod
+    def _ask(self) -> tuple[str, Headers]:
+        """The path of the next connection and what its headers add: whoever connects is not welcome yet."""
+
+    @property
+    @abstractmethod
+    def _welcomed(self) -> bool:
+        """Whether the server has taken this connection for a client of its own."""
+
+    @abstractmethod
+    def _take(self, protocol: ClientProtocol, text: str) -> None:
+        """What a frame brought."""
+
+
+class SlowClient(SlowReader):
+    """Of a gateway: reads a session's tokens, which begin with their numbers."""
+
+    def __init__(self, port: int, session_id: str, sub: str, *, rate: int) -> None:
+        super().__init__(port, rate=rate)
+        self._session_id = session_id
+        self._bearer = bearer_of(sub)
+        self._seq = 0
+        self._greeted = False
+
+    def _ask(self) -> tuple[str, Headers]:
+        self._greeted = False
+        return f"/ai/ws/{self._session_id}?after={self._seq}", Headers(self._bearer)
+
+    @property
+    def _welcomed(self) -> bool:
+        return self._greeted
+
+    def _take(self, protocol: ClientProtocol, text: str) -> None:
+        event = json.loads(text)
+        self._greeted = self._greeted or event["type"] == "welcome"
+        self._seq = event.get("seq", self._seq)
         if event["type"] == "token":
             self.seen.append(int(event["data"]["token"].partition(" ")[0]))
+
+
+class SlowSocketioClient(SlowReader):
+    """Of a Socket.IO server: reads the events of a session of `bench/peers/socketio/server.js`."""
+
+    def __init__(self, port: int, session: str, *, rate: int) -> None:
+        super().__init__(port, rate=rate)
+        self.anew = 0  # connections after which Socket.IO said that it does not give what the client missed
+        self._joins = {"session": session}  # who it is, and what it has
+        self._joined_at: int | None = None  # bytes of this connection
+
+    def _ask(self) -> tuple[str, Headers]:
+        self._joined_at = None
+        return "/socket.io/?EIO=4&transport=websocket", Headers()
+
+    @property
+    def _welcomed(self) -> bool:
+        """All that it missed comes before the server says so: something has come since it asked."""
+        return self._joined_at is not None and self._taken > self._joined_at
+
+    def _take(self, protocol: ClientProtocol, text: str) -> None:
+        """A packet of Engine.IO: 0 opens, 2 is a ping; 40 and 42 are Socket.IO's, for a connection and an event."""
+        if text.startswith("0"):
+            protocol.send_text(f"40{json.dumps(self._joins)}".encode())
+            self._joined_at = self._taken
+        elif text == "2":
+            protocol.send_text(b"3")
+        elif text.startswith("40"):
+            pid = json.loads(text[2:])["pid"]
+            self.anew += self._joins.get("pid", pid) != pid
+            self._joins["pid"] = pid
+        elif text.startswith("42"):
+            _, number, _, self._joins["offset"] = json.loads(text[2:])
+            self.seen.append(number)

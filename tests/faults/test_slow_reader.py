@@ -1,7 +1,5 @@
 """One client reads 1 KB/s among fast ones: they don't notice, and it misses nothing."""
 
-import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -13,7 +11,7 @@ from faults.crowd import OWNER, QUICK, open_session
 from faults.figures import metric, resident_bytes
 from faults.gateways import Gateways, running_gateways
 from faults.scenario import FULL, Outcome, Record, takes_long
-from faults.slow_reader import SlowReader
+from faults.slow_reader import SlowClient
 from faults.tally import Tally, total
 from support.processes import SECRET
 
@@ -22,6 +20,7 @@ from voicebus.bus.settings import BusSettings
 from voicebus_client.client import Voicebus
 from voicebus_stack.tokens import make_token
 
+BYTES_A_SECOND: Final = 1_000
 FAST, RATE = (99, 20) if FULL else (10, 20)
 SIZE: Final = 8_000  # bytes of an event: the slow one needs eight seconds for it
 TOGETHER: Final = 50  # events that are written at once
@@ -36,7 +35,6 @@ PHASE_S: Final = 3.0 if FULL else 0.5
 PAIRS: Final = 10 if FULL else 2  # of phases, with the slow one and without it
 SLOWER_MOST: Final = 1.2
 TOO_SLOW: Final = 4508
-SETTLED_S: Final = 40
 FELL_BEHIND: Final = "voicebus_slow_clients_total"
 
 
@@ -93,7 +91,7 @@ async def _warm_up(speaker: Speaker, voicebus: Voicebus) -> None:
 async def _leave_behind(speaker: Speaker, voicebus: Voicebus, gateways: Gateways) -> LeftBehind:
     """It reads on, past some pings, and then all the rest, on the same connection."""
     async with audience(voicebus, speaker, clients=1) as fast:
-        slow = SlowReader(gateways.ports[0], speaker.session_id, OWNER, rate=1_000)
+        slow = SlowClient(gateways.ports[0], speaker.session_id, OWNER, rate=BYTES_A_SECOND)
         before = grown = resident_bytes(gateways[0].pid)
         async with slow.reading():
             for _ in range(0, UNREAD, TOGETHER):
@@ -102,7 +100,7 @@ async def _leave_behind(speaker: Speaker, voicebus: Voicebus, gateways: Gateways
             await slow.goes_on_for(READS_ON_S)
             grown = max(grown, resident_bytes(gateways[0].pid))
             unread = (len(speaker.written_s) - len(slow.seen)) * SIZE
-            await _catch_up(slow, speaker)
+            await slow.catch_up(len(speaker.written_s))
     return LeftBehind(grown - before, unread, slow.closed, _tally(speaker, fast, slow))
 
 
@@ -129,7 +127,7 @@ async def _compare(speaker: Speaker, voicebus: Voicebus, gateways: Gateways) -> 
     alone_s: list[float] = []
     beside_s: list[float] = []
     async with audience(voicebus, speaker, clients=FAST) as fast:
-        slow = SlowReader(gateways.ports[0], speaker.session_id, OWNER, rate=1_000)
+        slow = SlowClient(gateways.ports[0], speaker.session_id, OWNER, rate=BYTES_A_SECOND)
         await _write_much(speaker, fast, BEFORE)
         for number in range(2 * PAIRS):
             if number % 4 in (0, 3):  # no phase is always the first of a pair
@@ -140,7 +138,7 @@ async def _compare(speaker: Speaker, voicebus: Voicebus, gateways: Gateways) -> 
                     beside_s.append(await fast.p99_s(PHASE_S, rate=RATE))
         behind = len(speaker.written_s) - len(slow.seen)
         async with slow.reading():
-            await _catch_up(slow, speaker)
+            await slow.catch_up(len(speaker.written_s))
     return Compared(alone_s, beside_s, behind, slow.closed, _tally(speaker, fast, slow))
 
 
@@ -152,7 +150,7 @@ async def _speaker(bus: Bus) -> Speaker:
     return Speaker(session_id, lease, SIZE)
 
 
-def _tally(speaker: Speaker, fast: Audience, slow: SlowReader) -> Tally:
+def _tally(speaker: Speaker, fast: Audience, slow: SlowClient) -> Tally:
     written = range(len(speaker.written_s))
     return total(Tally.of(written, seen) for seen in (slow.seen, *(client.seen for client in fast.clients)))
 
@@ -162,9 +160,3 @@ async def _write_much(speaker: Speaker, fast: Audience, count: int) -> None:
     for _ in range(0, count, TOGETHER):
         await speaker.write(TOGETHER)
         await fast.caught_up()
-
-
-async def _catch_up(slow: SlowReader, speaker: Speaker) -> None:
-    with suppress(TimeoutError):  # what did not come counts as lost
-        async with asyncio.timeout(SETTLED_S):
-            await slow.catch_up(len(speaker.written_s))
