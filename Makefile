@@ -7,6 +7,7 @@ PROJECTS := $(addsuffix /pyproject.toml,$(LOCAL))
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --no-emit-package voicebus --no-emit-package voicebus-client --no-emit-package voicebus-gateway --custom-compile-command "make lock"
 ARGS   ?=
+ALONE  := tests/faults/test_slow_reader.py tests/faults/test_peer_socketio_clients.py::test_a_client_reads_slowly  # what others do would show
 
 .DEFAULT_GOAL := help
 .PHONY: help install run demo test compose-test model mutants kills faults faults-mutants soak observability-test check docs lock clean
@@ -46,7 +47,9 @@ mutants: install  ## break each invariant: the tests must notice (ARGS=name …)
 faults: install  ## the fault suite at full size, on one Redis and on a cluster; writes docs/reliability.md (SEEDS="1 2 3": one run each)
 	@rm -f out/faults.jsonl && mkdir -p out
 	@for seed in $(or $(SEEDS),$(SEED),$(shell date +%s)); do \
-	  SEED=$$seed FAULTS=full FAULTS_RESULTS=out/faults.jsonl $(BIN)/python -m pytest -q -n 2 tests/faults $(ARGS) || exit 1; done
+	  export SEED=$$seed FAULTS=full FAULTS_RESULTS=out/faults.jsonl; \
+	  $(BIN)/python -m pytest -q -n 2 tests/faults $(addprefix --deselect=,$(ALONE)) || exit 1; \
+	  $(BIN)/python -m pytest -q -n 0 $(ALONE) || exit 1; done
 	@PYTHONPATH=tests $(BIN)/python -m faults.table out/faults.jsonl docs/reliability.md
 
 faults-mutants: install  ## break what the fault suite watches, one promise at a time: it must notice (ARGS=name …)

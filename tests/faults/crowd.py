@@ -146,9 +146,9 @@ class Crowd:
 
     @property
     def tally_but_for_told(self) -> Tally:
-        """Of all clients; what Redis forgot is lost only if they were not told of it."""
+        """Of our clients; what Redis forgot is lost only if they were not told of it. Bare ones take nothing back."""
         untold = Tally(lost=sum(listener.untold for listener in self.listeners))
-        return total([untold, *(client.tally for client in self.clients)])
+        return total([untold, *(listener.tally for listener in self.listeners)])
 
     @property
     def forgotten(self) -> int:

@@ -17,7 +17,7 @@ from faults.redis_way import RedisWay, ports_of
 from faults.stage_workers import StageWorker, StageWorkers, environment_of
 from faults.turns import Begun, Heard, Meanwhile, Say, Turns
 from support.process_tree import alive, descendants, until
-from support.processes import bearer_of
+from support.processes import SECRET
 from support.programs import CLOCK_OFF
 
 from voicebus.bus.bus import open_bus
@@ -26,6 +26,7 @@ from voicebus.contract.keys import STAGES, Stage
 from voicebus_client.client import Voicebus
 from voicebus_client.connection import Connection
 from voicebus_stack.question import Question, bundled_question, load_question
+from voicebus_stack.tokens import make_token
 
 HERE = Path(__file__).parent
 PARTITIONS: Final = 4
@@ -166,7 +167,7 @@ async def installation(
         pools = {stage: StageWorkers(stage, ports_of(bus), folder, variables, watch, off_s=off_s) for stage in STAGES}
         try:
             await asyncio.gather(gateways.start(0), *(pool.start(workers) for pool in pools.values()))
-            token = bearer_of("alice")["Authorization"].removeprefix("Bearer ")
+            token = make_token(SECRET, "alice")
             async with Voicebus(f"http://127.0.0.1:{gateways.ports[0]}", token) as voicebus:
                 turns = Turns(bus, voicebus, partial(_newest_lines, pools.values()))
                 yield Installation(turns, pools, watch, tools, gateways)

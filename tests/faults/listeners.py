@@ -19,7 +19,7 @@ from voicebus_client.options import Options
 from voicebus_client.position import Position
 
 _AGAIN_S: Final = 0.05  # between two connections of a bare client
-_PING_S: Final = 1.0  # of a bare client; as long again it waits for the answer
+_PING_S: Final = 0.5  # of a bare client; as long again it waits for the answer
 
 
 class Written:

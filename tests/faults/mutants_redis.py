@@ -2,6 +2,7 @@
 
 from mutants.mutant import Mutant
 
+_FOLLOWER = "services/gateway/src/gateway/follower.py"
 _LUA = "shared/src/voicebus/bus/lua"
 _OUTAGES = "tests/faults/test_redis_outages.py"
 _FULL = "tests/faults/test_redis_full.py"
@@ -35,6 +36,22 @@ MUTANTS: tuple[Mutant, ...] = (
             f"{_OUTAGES}::test_all_wait_for_a_redis_that_is_killed_and_comes_back_with_its_file",
             f"{_CLUSTER}::{_TAKEN_ALONG}",
         ),
+    ),
+    Mutant(
+        "read-twice",
+        "who reads what it missed gets nothing that it has",
+        _FOLLOWER,
+        "self._feed.read_again()",
+        'self._feed.read_again(self.sent.model_copy(update={"seq": max(0, self.sent.seq - 2)}))',
+        (f"{_OUTAGES}::test_who_was_cut_off_from_what_is_published_reads_what_it_missed",),
+    ),
+    Mutant(
+        "read-with-holes",
+        "who reads what it missed gets all of it",
+        _FOLLOWER,
+        "items = self._feed.page(page)",
+        "items = self._feed.page(page)[self._joined :]",
+        (f"{_OUTAGES}::test_who_was_cut_off_from_what_is_published_reads_what_it_missed",),
     ),
     Mutant(
         "taken-for-done",

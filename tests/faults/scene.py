@@ -105,7 +105,7 @@ async def scene(redis_url: str, gateways: Gateways) -> AsyncIterator[Scene]:
         open_bus(settings) as bus,
         open_bus(settings) as other,  # so that what is on its way to Redis over the first one are events
         proxy(gateways.ports) as way,
-        crowd(bus, way.url, sessions=SESSIONS, clients=CLIENTS, rate=RATE) as listening,
+        crowd(bus, way.url, sessions=SESSIONS, clients=CLIENTS, rate=RATE, bare=True) as listening,
         speakers(other, way.url, SPEAKERS) as speaking,
         readiness(gateways.ports) as ready,
     ):

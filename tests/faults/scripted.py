@@ -17,13 +17,14 @@ from faults.model_server import CITY, SUM, ModelServer, model_server
 from faults.redis_way import RedisWay, Watch, ports_of
 from faults.stage_workers import StageWorker, StageWorkers, environment_of
 from faults.turns import Begun, Heard, Turns
-from support.processes import bearer_of
+from support.processes import SECRET
 from support.programs import preload
 
 from voicebus.bus.bus import open_bus
 from voicebus.bus.settings import BusSettings
 from voicebus.contract.keys import Stage
 from voicebus_client.client import Voicebus
+from voicebus_stack.tokens import make_token
 
 PARTITIONS: Final = 4
 QUESTION: Final = "what time is it, and what is the sum"
@@ -119,7 +120,7 @@ async def scripted(
         tts_workers = StageWorkers("tts", ports_of(bus), folder, variables, watch)
         try:
             await asyncio.gather(gateways.start(0), agent_workers.start(agents), tts_workers.start(speakers))
-            token = bearer_of("alice")["Authorization"].removeprefix("Bearer ")
+            token = make_token(SECRET, "alice")
             async with Voicebus(f"http://127.0.0.1:{gateways.ports[0]}", token) as voicebus:
                 yield Scripted(
                     Turns(bus, voicebus, agent_workers.newest_lines), agent_workers, tts_workers, gateways, model, tools

@@ -103,7 +103,6 @@ class StageWorkers:
         async with asyncio.timeout(_READY_S):
             for each in started:
                 await each.ready()
-        self.running += started
 
     async def _start(self) -> StageWorker:
         self.started += 1
@@ -114,7 +113,8 @@ class StageWorkers:
         if self._off_s:
             own[CLOCK_OFF] = str(self._off_s if self.started % 2 else -self._off_s)
         program = Program(f"{self._stage}_worker", os.environ | self._environment | own, log)
-        return StageWorker(program, way, port, log)
+        self.running.append(worker := StageWorker(program, way, port, log))  # it may be at work before it says so
+        return worker
 
     def by_pid(self, pid: int) -> StageWorker:
         """The one with this process id."""

@@ -22,7 +22,7 @@ async def test_clients_get_everything_once_and_in_order(
     async with (
         running_gateways(bus_settings.redis_url, bus_settings.prefix, 2, tmp_path) as gateways,
         proxy(gateways.ports) as way,
-        crowd(bus, way.url, sessions=SESSIONS, clients=CLIENTS, rate=RATE) as clients,
+        crowd(bus, way.url, sessions=SESSIONS, clients=CLIENTS, rate=RATE, bare=True) as clients,
     ):
         await until(lambda: all(len(source.accepted) >= EVENTS for source in clients.sources))
         await clients.settle()

@@ -10,6 +10,7 @@ import pytest
 from faults.comparison import compared
 from faults.crowd import OWNER, QUICK
 from faults.gateways import running_gateways
+from faults.installation import FRAME_S, SILENT_FRAMES
 from faults.proxy import Proxy, proxy
 from faults.scenario import FULL, SEED, Outcome, Record, takes_long
 from faults.tally import total
@@ -26,8 +27,6 @@ from voicebus_stack.tokens import make_token
 REQUESTS: Final = Path(__file__).parents[1] / "data" / "two-requests.wav"
 UTTERANCES: Final = 2
 CUTS, ROUNDS = (3, 3) if FULL else (1, 1)  # at the same time, and one after the other
-FRAME_S: Final = 0.005  # a frame of 20 ms each so often: four times as fast as a microphone
-SILENT_FRAMES: Final = 60  # behind the last word
 MOMENTS: Final = ((0.12, 0.2), (0.6, 0.75))  # of the recording: within either request
 UNHEARD_S: Final = 0.3  # before the cut, in which what the gateway says does not come through any more
 AWAY_S: Final = 3.0

@@ -81,8 +81,9 @@ class Killing:
         """A turn in which the worker is killed there. When it gives the session back, the next turn could suffer."""
         for _ in range(TRIES):
             boundary = point.boundary()
+            refused = self.running.agents.refused
             heard = await self._turn(boundary)
-            excused = in_the_call(boundary) or self.running.agents.refused > 0  # or a busy machine has lost a lease
+            excused = in_the_call(boundary) or self.running.agents.refused > refused  # a busy machine has lost a lease
             self.found.add(await self.running.compared(usual, heard, excused=excused), str(point))
             if boundary.way is None:
                 continue
@@ -137,7 +138,9 @@ async def test_a_turn_is_the_same_wherever_its_agent_worker_is_killed(
             f"{unknown} outcomes unknown and told, {sum(heard.restarts for heard in turns)} responses restarted",
         )
     )
-    assert not [str(point) for point in chosen if point not in killing.struck and point.kind != "text"]
+    missed = [point.kind for point in chosen if point not in killing.struck]
+    assert set(missed) <= {"text"}  # of which there are more or fewer in each turn
+    assert 2 * len(missed) <= sum(point.kind == "text" for point in chosen)
     assert killing.in_calls >= 1
     assert sum(UNKNOWN in str(text) for text in told) >= unknown >= 1
 

@@ -90,7 +90,7 @@ async def in_a_word(running: Installation, asked: Asked, chance: random.Random) 
 
 async def in_a_turn(running: Installation, asked: Asked, chance: random.Random) -> Heard:
     """At some moment of the time that the agent takes in an undisturbed turn; of a single one, in its tool call."""
-    span_s = (await running.undisturbed(asked)).span_s("agent")
+    span_s = (await running.undisturbed(asked)).answered_in_s
 
     async def kill(heard: Heard) -> None:
         await heard.until("user")

@@ -161,7 +161,8 @@ async def test_what_is_too_much_is_refused_and_what_is_accepted_is_answered_in_t
     record(
         Outcome(
             "three times the capacity",
-            f"{TIMES * CAPACITY:g} questions/s for {SECONDS:g} s, {AT_ONCE} answered at a time in {THINKS_S:g} s",
+            f"{TIMES * CAPACITY:g} questions/s for {SECONDS:g} s, {AT_ONCE} answered at a time in {THINKS_S:g} s, "
+            f"BUDGET_AGENT_S={BUDGET_S:g}",
             f"{asking.count} questions, {len(asking.refused)} refused",
             asking.tally,
             recovered.result(),

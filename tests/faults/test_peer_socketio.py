@@ -145,8 +145,9 @@ async def stalls(server: OwnRedis) -> str:
 
 
 async def is_killed(server: OwnRedis) -> str:
+    server.write_at_once()
     await server.restart(outages.AWAY_S)
-    return f"{scene.ROUNDS} times kill -9, back after {outages.AWAY_S:.0f} s"
+    return f"{scene.ROUNDS} times kill -9, back after {outages.AWAY_S:.0f} s, appendfsync always"
 
 
 async def cuts_off(server: OwnRedis) -> str:

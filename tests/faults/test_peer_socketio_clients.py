@@ -26,9 +26,9 @@ from faults.tally import Tally, total
 
 pytestmark = pytest.mark.skipif(not FULL, reason="takes minutes: make faults")
 why_not = cache(missing)
-PAIRS: Final = 8 if FULL else 2  # of phases, with the slow one and without it
+PAIRS: Final = 10  # of phases, with the slow one and without it
 PING_S: Final = 25.0  # Socket.IO's own default
-SENDERS: Final = 10 if FULL else 4  # two in each session
+SENDERS: Final = 10  # two in each session
 
 
 @pytest.fixture(autouse=True)

@@ -230,14 +230,16 @@ class Visitors:
                 for private in self._privates:
                     await private.look_up(self._http)
                 for own in self._by_owner.values():
-                    self.tally += await list_sessions(self._http, own)
+                    found = await list_sessions(self._http, own)
+                    self.tally += found
 
     async def visit(self) -> None:
         """What one of them does until it is cancelled."""
         while True:
             private = self._chance.choice(self._privates)
             await private.look_up(self._http)
-            self.tally += await list_sessions(self._http, self._by_owner[private.owner])
+            found = await list_sessions(self._http, self._by_owner[private.owner])
+            self.tally += found  # now: others may have added theirs meanwhile
             self.visits += 1
             await asyncio.sleep(self._chance.uniform(*VISIT_EVERY_S))
 

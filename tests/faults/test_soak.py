@@ -51,6 +51,12 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(scope="session")
+def redis_kind() -> str:
+    """It runs on one Redis."""
+    return "one Redis"
+
+
 @dataclass
 class Load:
     """What users have done."""
@@ -152,9 +158,9 @@ class Everything:
 
 
 @asynccontextmanager
-async def everything(folder: Path) -> AsyncIterator[Everything]:
+async def everything(folder: Path, redis_kind: str) -> AsyncIterator[Everything]:
     """Two gateways, a worker of each stage and Redis; ready. Engines that cost little."""
-    with own_redis(folder, "one Redis") as server:
+    with own_redis(folder, redis_kind) as server:
         settings = BusSettings(redis_url=server.url, prefix=f"k{uuid4().hex[:6]}", partitions=4)
         (folder / "mcp.json").write_text(json.dumps({"mcpServers": {}}))
         environment = {
@@ -186,9 +192,11 @@ async def everything(folder: Path) -> AsyncIterator[Everything]:
                 pool.stop()
 
 
-async def test_nothing_grows_under_steady_load_and_ended_sessions_leave_nothing(tmp_path: Path, record: Record) -> None:
+async def test_nothing_grows_under_steady_load_and_ended_sessions_leave_nothing(
+    tmp_path: Path, redis_kind: str, record: Record
+) -> None:
     loop, load, gauges = asyncio.get_running_loop(), Load(), Gauges()
-    async with everything(tmp_path) as running, proxy(running.gateways.ports) as way:
+    async with everything(tmp_path, redis_kind) as running, proxy(running.gateways.ports) as way:
         token = make_token(SECRET, OWNER)
         async with Voicebus(way.url, token, options=QUICK) as voicebus, asyncio.TaskGroup() as tasks:
             for number in range(USERS):

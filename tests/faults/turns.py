@@ -48,12 +48,10 @@ class Heard:
         """When the last one came."""
         return next(event.received_s for event in reversed(self.events) if event.type == kind) - self.began_s
 
-    def span_s(self, stage: Stage) -> float:
-        """How long the stage worked at it."""
-        if stage == "stt":
-            return self.last_s("stt")
-        first, last = ("user", "response") if stage == "agent" else ("token", "tts")
-        return self.last_s(last) - self.first_s(first)
+    @property
+    def answered_in_s(self) -> float:
+        """How long the agent worked at it."""
+        return self.last_s("response") - self.first_s("user")
 
     @property
     def longest_wait_s(self) -> float:
