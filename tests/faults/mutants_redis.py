@@ -7,6 +7,7 @@ _LUA = "shared/src/voicebus/bus/lua"
 _OUTAGES = "tests/faults/test_redis_outages.py"
 _FULL = "tests/faults/test_redis_full.py"
 _MACHINE = f"{_OUTAGES}::test_what_redis_had_not_on_disk_when_its_machine_failed_is_told_and_said_again"
+_TURNS = "tests/faults/test_redis_turns.py::test_a_turn_is_the_same_whatever_redis_does_in_the_middle_of_it"
 _SENTINEL = "tests/faults/test_sentinel_failover.py"
 _CLUSTER = "tests/faults/test_cluster_failover.py"
 _TAKEN_ALONG = "test_what_a_killed_primary_takes_along_is_told_and_said_again"
@@ -24,6 +25,26 @@ MUTANTS: tuple[Mutant, ...] = (
             f"{_OUTAGES}::test_all_wait_for_a_redis_that_stalls",
             f"{_OUTAGES}::test_what_was_on_its_way_when_redis_cut_its_clients_off_takes_effect_once",
         ),
+    ),
+    Mutant(
+        "resent-by-a-worker",
+        "what an agent or TTS worker says again when its way to Redis broke has no second effect",
+        f"{_LUA}/emit.lua",
+        "if this <= last then return { 'repeated', tonumber(get(stage .. '.result') or '0'), 1 } end\n"
+        "if this ~= last + 1 then",
+        "if this <= last and stage == 'stt' then\n"
+        "  return { 'repeated', tonumber(get(stage .. '.result') or '0'), 1 }\n"
+        "end\n"
+        "if this > last + 1 then",
+        (f"{_TURNS}[one Redis-stalls]", f"{_TURNS}[one Redis-writers]"),
+    ),
+    Mutant(
+        "journal-behind-a-restart",
+        "who takes a turn up when Redis is back with its file goes on from the journal",
+        "services/agent-worker/src/agent_worker/respond.py",
+        "entries = [load_entry(raw) for raw in delivery.journal]",
+        "entries = [load_entry(raw) for raw in delivery.journal if delivery.attempt == 1]",
+        (f"{_TURNS}[one Redis-killed]",),
     ),
     Mutant(
         "not-read-again",

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.sessions import events_of, open_session
@@ -13,10 +14,11 @@ from voicebus.bus.delivery import Delivery
 from voicebus.bus.emission import Emission
 from voicebus.bus.lease import Lease
 from voicebus.bus.settings import BusSettings
+from voicebus.bus.stages import Stages
 from voicebus.chassis.held import Held
 from voicebus.chassis.mailbox import Handle, mail_by_mail
 from voicebus.chassis.metrics import REGISTRY
-from voicebus.chassis.worker import Worker
+from voicebus.chassis.worker import _LOOK_EVERY_S, Worker
 from voicebus.contract import events, payloads
 from voicebus.contract.errors import BusFull, BusUnavailable, TurnCancelled
 from voicebus.contract.mail import UserTurn
@@ -347,3 +349,33 @@ async def test_after_a_new_epoch_a_stage_is_leased_anew_at_once(bus: Bus) -> Non
         await bus.calls.command("HSET", bus.keys.of(session_id).session, "agent.token", "1.00000000")
         await bus.inbox.submit(session_id, "after", agent_type="personal")
         await eventually(lambda: done == ["before", "after"], bus.settings.lease_ms / 3_000)
+
+
+@pytest.mark.parametrize("call", ["lease", "waiting"])
+async def test_after_a_new_epoch_a_stage_is_leased_anew_soon_though_redis_is_hardly_there_yet(
+    bus_settings: BusSettings, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first attempts fail, or what waits is told later than it is asked for again."""
+    done, late, original = list[str](), False, getattr(Stages, call)
+    looking = asyncio.Event()
+
+    async def hardly(stages: Stages, *arguments: Any, **options: Any) -> Any:
+        nonlocal late
+        if late and call == "lease":
+            late = False
+            raise BusUnavailable
+        if late:
+            looking.set()
+            await asyncio.sleep(2 * _LOOK_EVERY_S)
+        return await original(stages, *arguments, **options)
+
+    monkeypatch.setattr(Stages, call, hardly)
+    async with open_bus(replace(bus_settings, lease_ms=60_000)) as bus, working(bus, "w1", answering(done)):
+        session_id = await open_session(bus, "before")
+        await eventually(lambda: done == ["before"])
+        late = True
+        if call == "waiting":
+            await looking.wait()
+        await bus.calls.command("HSET", bus.keys.of(session_id).session, "agent.token", "1.00000000")
+        await bus.inbox.submit(session_id, "after", agent_type="personal")
+        await eventually(lambda: done == ["before", "after"])

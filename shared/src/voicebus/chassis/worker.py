@@ -43,6 +43,7 @@ class Worker:
         self._capacity = capacity
         self._held: dict[str, Held] = {}
         self._rung: dict[str, None] = {}  # sessions that may wait for a worker, in the order in which they rang
+        self._lost: set[str] = set()  # of which it lost the lease, and has not heard yet that somebody else has it
         self._look = asyncio.Event()
         self.draining = asyncio.Event()
         self._metrics = metrics.StageMetrics(stage)
@@ -138,22 +139,27 @@ class Worker:
             self._look.clear()
             try:
                 if loop.time() >= next_look:
-                    next_look = loop.time() + _LOOK_EVERY_S
-                    await self._look_around()
+                    try:
+                        await self._look_around()
+                    finally:  # it may have been waited for
+                        next_look = loop.time() + _LOOK_EVERY_S
                 while self._rung and self._has_room() and not self.draining.is_set() and loop.time() < next_look:
                     await self._take(group)
             except VoicebusError as error:
                 _log.warning("bus_error", stage=self._stage, reason=error.message)
 
     async def _look_around(self) -> None:
-        """Whom nobody rang for is noted. Who rang before and does not wait is another worker's by now."""
+        """Whom nobody rang for is noted. Who rang before and does not wait is another worker's by now.
+
+        But a lease that a new epoch has made void does not wait before its time is over, and may be taken at once.
+        """
         partition, before = self._bus.keys.partition, tuple(self._rung)
         waiting = await self._stages.waiting(range(self._bus.keys.partitions), most=_WAITING_MOST)
         found = Counter(map(partition, waiting))
         for session_id in set(before).difference(waiting):
             if found[partition(session_id)] < _WAITING_MOST:  # else there are more than were told
                 self._rung.pop(session_id, None)
-        self._note(*waiting)
+        self._note(*waiting, *self._lost)
 
     def _note(self, *session_ids: str) -> None:
         for session_id in session_ids:
@@ -182,10 +188,12 @@ class Worker:
         await asyncio.sleep(self.load * _DELAY_AT_FULL_LOAD_S)
         attempts = [self._stages.lease(session_id) for session_id in wanted]
         failures = []
-        for lease in await asyncio.gather(*attempts, return_exceptions=True):
+        for session_id, lease in zip(wanted, await asyncio.gather(*attempts, return_exceptions=True), strict=True):
             if isinstance(lease, BaseException):
                 failures.append(lease)
-            elif lease is not None:
+                continue
+            self._lost.discard(session_id)
+            if lease is not None:
                 self._metrics.leases.inc()
                 if lease.taken_over:
                     self._metrics.takeovers.inc()
@@ -204,7 +212,9 @@ class Worker:
             if self._held.get(held.session_id) is held:
                 del self._held[held.session_id]
             self._metrics.held.set(len(self._held))
-            if held.lost or held.rang:  # lost perhaps by a new epoch: then nobody else has it
+            if held.lost:
+                self._lost.add(held.session_id)
+            if held.lost or held.rang:
                 self._note(held.session_id)
             self._look.set()
 
