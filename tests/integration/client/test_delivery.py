@@ -2,12 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from integration.client.clients import QUICK, connecting, fill, holds, marks, until
+from integration.client.real_gateway import Balancer
 from integration.client.scripted_gateway import ScriptedGateway
 
 from voicebus_client.position import Position
@@ -51,63 +50,20 @@ async def test_a_cut_while_the_turn_is_live_loses_and_repeats_nothing() -> None:
             assert marks(await until(connection, is_last)) == expected
 
 
-@dataclass
-class Relay:
-    """Passes bytes on to a gateway, and cuts the first connection after so many of its answer."""
-
-    port: int
-    cut: int
-    passed: int = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        limit, self.cut = self.cut, 1 << 30
-        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            async with asyncio.TaskGroup() as group:
-                upward = group.create_task(_copy(reader, up_writer, 1 << 30))
-                self.passed = await _copy(up_reader, writer, limit)
-                upward.cancel()
-        finally:
-            up_writer.transport.abort()
-            writer.transport.abort()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int) -> int:
-    passed = 0
-    try:
-        while passed < limit and (data := await reader.read(min(4_096, limit - passed))):
-            writer.write(data)
-            await writer.drain()
-            passed += len(data)
-    except ConnectionError:
-        pass
-    return passed
-
-
-@asynccontextmanager
-async def relaying(gateway: ScriptedGateway, cut: int) -> AsyncIterator[tuple[Relay, str]]:
-    relay = Relay(int(gateway.url.rsplit(":", 1)[1]), cut)
-    server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        yield relay, f"http://127.0.0.1:{port}"
-
-
 async def test_a_cut_after_any_byte_loses_and_repeats_nothing() -> None:
     async with ScriptedGateway().serving() as gateway:
         expected = fill(gateway)
-        async with relaying(gateway, 1 << 30) as (relay, url):
+        between = Balancer([int(gateway.url.rpartition(":")[2])])
+        async with between.serving() as url:
             async with connecting(gateway, Position.BEGINNING, url=url) as connection:
                 await until(connection, is_last)
-            await holds(lambda: relay.passed)
-            total = relay.passed
-        assert total > 2_000
-        for cut in range(1, total, 23):
-            async with (
-                relaying(gateway, cut) as (relay, url),
-                connecting(gateway, Position.BEGINNING, url=url) as connection,
-            ):
-                assert marks(await until(connection, is_last)) == expected, f"cut after {cut} bytes"
+            await holds(lambda: between.passed)
+            (total,) = between.passed
+            assert total > 2_000
+            for cut in range(1, total, 23):
+                between.cuts = [cut]
+                async with connecting(gateway, Position.BEGINNING, url=url) as connection:
+                    assert marks(await until(connection, is_last)) == expected, f"cut after {cut} bytes"
 
 
 async def test_an_event_that_is_left_out_is_fetched() -> None:
