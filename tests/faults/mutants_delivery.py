@@ -86,6 +86,14 @@ MUTANTS: tuple[Mutant, ...] = (
         (_PRIVACY,),
     ),
     Mutant(
+        "listed-to-all",
+        "whoever lists sessions gets their own",
+        "shared/src/voicebus/contract/keys.py",
+        'return f"{self.prefix}:u:{sub}:sessions"',
+        'return f"{self.prefix}:u:all:sessions"',
+        (_PRIVACY,),
+    ),
+    Mutant(
         "told-logs",
         "no log holds what people say",
         "services/agent-worker/src/agent_worker/respond.py",
