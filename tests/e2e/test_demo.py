@@ -7,7 +7,15 @@ import sys
 import wave
 from pathlib import Path
 
+import pytest
 from support.processes import RunningGateway
+
+from voicebus_client.client import Voicebus
+from voicebus_stack import turn
+from voicebus_stack.question import Question
+from voicebus_stack.turn import TurnFailed, speak
+
+RECORDINGS = Path(__file__).parents[1] / "data"
 
 
 async def demo(folder: Path, *arguments: str) -> tuple[int, str]:
@@ -63,13 +71,46 @@ async def test_a_question_that_no_tool_answers_is_no_success(
 ) -> None:
     code, output = await asked(gateways, token, tmp_path, "thank you")
     assert code == 1
-    assert "missing: tool call, tool result" in output
+    assert "missing: tool call, tool result\n" in output  # and no log: it isn't the demo's own stack
 
 
-async def test_a_recording_that_is_none_is_said_so(tmp_path: Path) -> None:
-    bad = tmp_path / "bad.wav"
-    bad.write_bytes(b"not a recording")
-    code, output = await demo(tmp_path, "--wav", str(bad))
+async def test_of_two_questions_the_first_is_answered_and_measured(
+    gateways: list[RunningGateway], token: str, tmp_path: Path
+) -> None:
+    both = str(RECORDINGS / "two-requests.wav")
+    code, output = await demo(tmp_path, "--url", gateways[0].url, "--token", token, "--wav", both)
+    assert code == 0, output
+    assert re.search(r"only the first 1\.\d s of the recording were answered", output)
+    latencies = re.search(r"final transcript (\S+) ms → first token (\S+) ms → first speech (\S+) ms", output)
+    assert latencies is not None
+    assert all(float(latency) > 0 for latency in latencies.groups())
+
+
+async def test_a_demo_that_fails_says_why_and_leaves_no_session_open(
+    gateways: list[RunningGateway], voicebus: Voicebus, token: str, tmp_path: Path
+) -> None:
+    code, output = await asked(gateways, f"{token}\n", tmp_path, "x" * 100_000)
     assert code == 1
-    assert "demo: " in output
-    assert "Traceback" not in output
+    assert "exceeds limit" in output
+    assert (await anext(voicebus.sessions())).status == "ended"
+
+
+async def test_a_recording_in_which_nothing_is_understood_is_said_so(
+    voicebus: Voicebus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "_SILENCE_S", 0.1)
+    session = await voicebus.create_session()
+    async with voicebus.connect(session.session_id) as connection:
+        with pytest.raises(TurnFailed, match="nothing was understood"):
+            await speak(connection, Question("silence", bytes(3_200), 16_000, 1), understood_s=0.2)
+
+
+async def test_a_stack_that_does_not_start_says_which_error_was_in_its_way(tmp_path: Path) -> None:
+    servers = tmp_path / "servers.json"
+    servers.write_text("{}")
+    code, output = await demo(tmp_path, "--mcp", str(servers))
+    assert code == 1
+    _, failed, error, where = output.splitlines()
+    assert failed == "demo: the stack did not start:"
+    assert f"{servers}: mcpServers:" in error
+    assert where == "see out/demo.log"

@@ -1,6 +1,8 @@
-"""`make run`, as a user starts it twice."""
+"""`make run`, as a user starts and stops it."""
 
 import asyncio
+import os
+import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from voicebus_client.client import Voicebus
 from voicebus_stack.ports import free_port
 from voicebus_stack.run import own_folder
 
@@ -19,9 +22,19 @@ async def run(data: Path) -> Process:
     )
 
 
-async def told_to_stop(process: Process) -> str:
+async def reads(process: Process, pattern: str) -> str:
+    """The group of the pattern in the first line that has it."""
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        async for line in process.stdout:
+            if found := re.search(pattern, line.decode()):
+                return found[1]
+    raise AssertionError(f"it never said {pattern}")
+
+
+async def told_to_stop(process: Process, number: int = signal.SIGTERM) -> str:
     """What it says until it has ended, with all that it started: they hold its output open."""
-    process.terminate()
+    process.send_signal(number)
     async with asyncio.timeout(30):
         output, _ = await process.communicate()
     return output.decode()
@@ -62,3 +75,24 @@ async def test_a_stack_that_nobody_watches_stops(tmp_path: Path, way: str) -> No
         await process.wait()
     with own_folder(tmp_path):  # no process of the stack is left
         pass
+
+
+async def test_ctrl_c_with_a_client_stops_redis_when_nobody_needs_it_any_more(tmp_path: Path) -> None:
+    process = await run(tmp_path)
+    url, token = await reads(process, r"\| url +(\S+)"), await reads(process, r"\| token +(\S+)")
+    async with Voicebus(url, token) as voicebus:
+        session = await voicebus.create_session()
+        async with voicebus.connect(session.session_id):
+            said = await told_to_stop(process, signal.SIGINT)
+    assert process.returncode == 0
+    assert "gateway_draining" in said
+    for unwanted in ("SIGKILL", "warning", "subscription_lost", "\033"):  # nor colours: no terminal reads it
+        assert unwanted not in said
+
+
+async def test_a_service_that_is_killed_ends_the_stack_with_its_signal(tmp_path: Path) -> None:
+    process = await run(tmp_path)
+    os.kill(int(await reads(process, r"tts started \(pid=(\d+)\)")), signal.SIGKILL)
+    async with asyncio.timeout(30):
+        await process.communicate()
+    assert process.returncode == 128 + signal.SIGKILL

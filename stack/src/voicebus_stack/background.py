@@ -97,4 +97,7 @@ def _begin(log: Path) -> None:
 
 
 def _tail(log: Path) -> list[str]:
-    return log.read_text(errors="replace").splitlines()[-_LAST_WORDS:]
+    """The last errors in the log; its last lines if there are none."""
+    lines = log.read_text(errors="replace").splitlines()
+    errors = [line for line in lines if '"level": "error"' in line]
+    return (errors or lines)[-_LAST_WORDS:]

@@ -7,19 +7,22 @@ import sys
 import time
 import wave
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from voicebus_client.client import Voicebus
 from voicebus_client.connection import Connection
 from voicebus_client.errors import VoicebusError
+from voicebus_stack.arguments import existing_file, token, words
 from voicebus_stack.background import Running, StackFailed, running_stack
-from voicebus_stack.question import Question, bundled_question, load_question
+from voicebus_stack.question import FRAME_MS, Question, bundled_question, load_question
 from voicebus_stack.timeline import timeline
 from voicebus_stack.turn import Turn, TurnFailed, say, speak
 
 LOG = Path("out/demo.log")
 ANSWER = Path("out/answer.wav")
+_UNDERSTOOD_S = 3.0  # after the recording and some silence
+_PAUSE_MS = 500  # that ends a question
 
 
 def main() -> None:
@@ -28,7 +31,7 @@ def main() -> None:
     try:
         question = load_question(arguments.wav) if arguments.wav else bundled_question()
         code = asyncio.run(_demo(arguments, question))
-    except (StackFailed, TurnFailed, VoicebusError, OSError, ValueError, wave.Error) as error:
+    except (StackFailed, TurnFailed, VoicebusError, OSError, ValueError) as error:
         print(f"demo: {error}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
@@ -40,10 +43,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make demo ARGS=…", description=__doc__)
     asked = parser.add_mutually_exclusive_group()
     asked.add_argument("--wav", type=Path, metavar="FILE", help="a recording to ask (16-bit PCM)")
-    asked.add_argument("--text", help="a question in writing")
-    parser.add_argument("--mcp", type=Path, metavar="FILE", help="your MCP servers, as mcpServers JSON")
-    parser.add_argument("--url", help="a stack that runs already, instead of one of its own")
-    parser.add_argument("--token", help="for --url; without one the stack must be in development mode")
+    asked.add_argument("--text", type=words, help="a question in writing")
+    parser.add_argument("--mcp", type=existing_file, metavar="FILE", help="your MCP servers, as mcpServers JSON")
+    parser.add_argument("--url", type=words, help="a stack that runs already, instead of one of its own")
+    parser.add_argument(
+        "--token", type=token, default="", help="for --url; without one the stack must be in development mode"
+    )
     parser.add_argument(
         "--turns", type=int, default=1, metavar="N", help="so many turns, and medians of their latencies"
     )
@@ -57,32 +62,44 @@ def _arguments() -> argparse.Namespace:
 
 
 async def _demo(arguments: argparse.Namespace, question: Question) -> int:
-    async with _stack(arguments) as stack, Voicebus(stack.url, stack.token) as voicebus:
-        session = await voicebus.create_session()
-        print(f"session {session.session_id} at {stack.url}")
-        async with voicebus.connect(session.session_id) as connection:
-            turns: list[Turn] = []
-            for number in range(1, arguments.turns + 1):
-                if turns:  # whoever asks while an answer is heard interrupts it
-                    await asyncio.sleep(max(0.0, turns[-1].heard_s - time.monotonic()))
-                turn = await _turn(connection, arguments, question)
-                turns.append(turn)
-                if arguments.turns == 1:
-                    print(*timeline(turn), sep="\n")
-                else:
-                    print(f"{number:4}  {_latencies(turn)}", flush=True)
-        await voicebus.end_session(session.session_id)
+    turns: list[Turn] = []
+    async with (
+        _stack(arguments) as stack,
+        Voicebus(stack.url, stack.token) as voicebus,
+        _session(voicebus) as session_id,
+        voicebus.connect(session_id) as connection,
+    ):
+        print(f"session {session_id} at {stack.url}", flush=True)
+        for number in range(1, arguments.turns + 1):
+            if turns:  # whoever asks while an answer is heard interrupts it
+                await asyncio.sleep(max(0.0, turns[-1].heard_s - time.monotonic()))
+            turn = await _turn(connection, arguments, question)
+            turns.append(turn)
+            if arguments.turns == 1:
+                print(*timeline(turn), sep="\n")
+            else:
+                print(f"{number:4}  {_latencies(turn)}", flush=True)
     missing = sorted({part for turn in turns for part in _missing(turn, arguments)})
-    _conclude(turns, arguments)
+    _conclude(turns, arguments, question)
     if missing:
-        print(f"missing: {', '.join(missing)}; see {LOG}", file=sys.stderr)
+        print(f"missing: {', '.join(missing)}" + ("" if arguments.url else f"; see {LOG}"), file=sys.stderr)
     return 1 if missing else 0
+
+
+@asynccontextmanager
+async def _session(voicebus: Voicebus) -> AsyncIterator[str]:
+    session = await voicebus.create_session()
+    try:
+        yield session.session_id
+    finally:
+        with suppress(VoicebusError):  # what went wrong before is what matters
+            await voicebus.end_session(session.session_id)
 
 
 @asynccontextmanager
 async def _stack(arguments: argparse.Namespace) -> AsyncIterator[Running]:
     if arguments.url:
-        yield Running(arguments.url.rstrip("/"), arguments.token or "")
+        yield Running(arguments.url.rstrip("/"), arguments.token)
         return
     print("starting Redis, gateway, STT, agent and TTS on free ports …", flush=True)
     async with running_stack(LOG, engines=arguments.engines, mcp_config=arguments.mcp) as stack:
@@ -92,7 +109,7 @@ async def _stack(arguments: argparse.Namespace) -> AsyncIterator[Running]:
 async def _turn(connection: Connection, arguments: argparse.Namespace, question: Question) -> Turn:
     if arguments.text:
         return await say(connection, arguments.text)
-    return await speak(connection, question, stop_at_once=arguments.engines == "instant")
+    return await speak(connection, question, stop_at_once=arguments.engines == "instant", understood_s=_UNDERSTOOD_S)
 
 
 def _missing(turn: Turn, arguments: argparse.Namespace) -> list[str]:
@@ -108,7 +125,7 @@ def _missing(turn: Turn, arguments: argparse.Namespace) -> list[str]:
     return [name for name, present in parts.items() if not present]
 
 
-def _conclude(turns: list[Turn], arguments: argparse.Namespace) -> None:
+def _conclude(turns: list[Turn], arguments: argparse.Namespace, question: Question) -> None:
     turn = turns[-1]
     if len(turns) > 1:
         print(f"medians of {len(turns)} turns: {_latencies(*turns)}")
@@ -117,6 +134,8 @@ def _conclude(turns: list[Turn], arguments: argparse.Namespace) -> None:
             early = [event for event in turn.partials if event.received_s < turn.last_frame_s]
             print(f"{len(early)} partial transcripts before the last frame was sent")
         print(_latencies(turn))
+    if turn.heard_ms is not None and question.voiced[-1] * FRAME_MS > turn.heard_ms + _PAUSE_MS:
+        print(f"only the first {turn.heard_ms / 1000:.1f} s of the recording were answered: a pause ends a question")
     audio, rate = turn.speech
     if audio:
         ANSWER.parent.mkdir(parents=True, exist_ok=True)

@@ -2,13 +2,15 @@
 
 import array
 import asyncio
-import wave
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from voicebus_client.wav import read_wav
+
 FRAME_MS = 20
+_RATES = range(8_000, 192_001)  # hertz
 _VOICED_RMS = 0.02  # of full scale
 
 
@@ -32,10 +34,10 @@ class Question:
         return [self.samples[i : i + self.frame_bytes] for i in range(0, len(self.samples), self.frame_bytes)]
 
     @property
-    def last_voiced(self) -> int:
-        """Index of the last frame in which somebody speaks."""
+    def voiced(self) -> list[int]:
+        """Indices of the frames in which somebody speaks; the last one's if nobody does."""
         loud = [i for i, frame in enumerate(self.frames) if _rms(frame) > _VOICED_RMS]
-        return loud[-1] if loud else len(self.frames) - 1
+        return loud or [len(self.frames) - 1]
 
     @property
     def duration_s(self) -> float:
@@ -62,13 +64,16 @@ def load_question(path: Path) -> Question:
     """The recording in a WAV file.
 
     Raises:
-        ValueError: it isn't 16-bit PCM.
-        wave.Error, OSError: it can't be read.
+        ValueError: it isn't 16-bit PCM at a rate that the gateway takes, or holds nothing.
+        OSError: it can't be read.
     """
-    with wave.open(str(path), "rb") as file:
-        if file.getsampwidth() != 2:
-            raise ValueError(f"{path.name}: only 16-bit PCM can be fed as a microphone")
-        return Question(path.name, file.readframes(file.getnframes()), file.getframerate(), file.getnchannels())
+    recording = read_wav(path)
+    rate = recording.spec.sample_rate
+    if rate not in _RATES:
+        raise ValueError(f"{path}: it needs a sample rate of {_RATES[0]:,} to {_RATES[-1]:,} Hz, not {rate:,}")
+    if not recording.data:
+        raise ValueError(f"{path}: nothing is recorded in it")
+    return Question(path.name, recording.data, rate, recording.spec.channels)
 
 
 def _rms(frame: bytes) -> float:

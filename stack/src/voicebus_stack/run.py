@@ -11,12 +11,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from honcho.manager import Manager
+from honcho import manager as honcho
 from honcho.printer import Message, Printer
 
+from voicebus_stack.arguments import existing_file, port_number
 from voicebus_stack.ports import free_port
 from voicebus_stack.stack import Service, Stack
+
+_NEEDED: Final = ("redis", "toolbox")
+_KILL_AFTER_S: Final = 8  # the agent worker takes 6 to stop an MCP server that won't end
 
 
 class Terminal(Printer):  # type: ignore[misc]  # honcho has no types
@@ -31,24 +36,36 @@ class Terminal(Printer):  # type: ignore[misc]  # honcho has no types
             _stop()
 
 
-class Supervisor(Manager):  # type: ignore[misc]  # honcho has no types
-    """honcho's manager. Told to stop while it still starts, it stops as soon as it knows all its processes."""
+class Supervisor(honcho.Manager):  # type: ignore[misc]  # honcho has no types
+    """honcho's manager. What the other processes need until they have ended is stopped last.
+
+    Told to stop while it still starts, it stops as soon as it knows all its processes.
+    """
+
+    _told = False
 
     def terminate(self) -> None:
         """Stops all processes."""
-        if all("pid" in process for process in self._processes.values()):
+        users = {name: process for name, process in self._processes.items() if name not in _NEEDED}
+        if all("returncode" in process for process in users.values()):
             super().terminate()
-        else:
-            signal.signal(signal.SIGALRM, lambda *_: self.terminate())
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            return
+        if not self._told and all("pid" in process for process in self._processes.values()):
+            self._told = True
+            for name, process in users.items():
+                if "returncode" not in process:
+                    self._system_print(f"sending SIGTERM to {name} (pid {process['pid']})\n")
+                    self._procmgr.terminate(process["pid"])
+        signal.signal(signal.SIGALRM, lambda *_: self.terminate())
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
 
 
 def _stop(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGTERM)  # which honcho understands
 
 
-class FolderInUse(Exception):
-    """Another stack has its data there: two Redis servers would write into the same file."""
+class FolderUnusable(Exception):
+    """No stack can have its data there, or another one has: two Redis servers would write into the same file."""
 
 
 @contextmanager
@@ -56,14 +73,20 @@ def own_folder(folder: Path) -> Iterator[None]:
     """The folder, made if need be, is this stack's while inside, and while any process of its honcho lives.
 
     Raises:
-        FolderInUse: another stack has it.
+        FolderUnusable: it can't be made or written, or another stack has it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise FolderUnusable(f"{folder} can't hold a stack's data: {error.strerror}") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise FolderInUse(f"another stack runs in {folder}; stop it, or name another folder with --data") from error
+            raise FolderUnusable(
+                f"another stack runs in {folder}; stop it, or name another folder with --data"
+            ) from error
         yield
 
 
@@ -87,18 +110,25 @@ def supervise(stack: Stack, log: Path | None = None, *, began_s: float) -> int:
         *ports,
     ]
     announcer = Service("voicebus", ready, dict(os.environ) | {"PYTHONUNBUFFERED": "1"})
-    manager = Supervisor(Terminal(sys.stdout))
+    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    plain = {} if coloured and log is None else {"NO_COLOR": "1"}
+    honcho.KILL_WAIT = _KILL_AFTER_S
+    manager = Supervisor(Terminal(sys.stdout, colour=coloured))
     signal.signal(signal.SIGHUP, _stop)
     for service in services:
-        manager.add_process(service.name, service.shell(log), env=service.environment)
+        manager.add_process(service.name, service.shell(log), env=service.environment | plain)
     manager.add_process(announcer.name, announcer.shell(), env=announcer.environment)
     manager.loop()
-    code = manager.returncode or 0
-    return 0 if code in {130, 143} else code
+    code = int(manager.returncode or 0)
+    if code in {130, 143}:  # it was told to
+        return 0
+    return 128 - code if code < 0 else code
 
 
 def pick_port(wanted: int) -> int:
-    """The wanted port of 127.0.0.1, or a free one if it is taken."""
+    """The wanted port of 127.0.0.1, or a free one if it is taken or 0."""
+    if wanted == 0:
+        return free_port()
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -112,9 +142,9 @@ def main() -> None:
     """The command."""
     began_s = time.monotonic()
     parser = argparse.ArgumentParser(prog="make run ARGS=…", description=__doc__)
-    parser.add_argument("--port", type=int, default=8000, help="of the gateway; a free one if it is taken")
+    parser.add_argument("--port", type=port_number, default=8000, help="of the gateway; a free one if it is taken")
     parser.add_argument("--engines", choices=("default", "instant"), default="default")
-    parser.add_argument("--mcp", type=Path, metavar="FILE", help="your MCP servers, as mcpServers JSON")
+    parser.add_argument("--mcp", type=existing_file, metavar="FILE", help="your MCP servers, as mcpServers JSON")
     parser.add_argument("--data", type=Path, default=Path("out/run"), help="where Redis keeps its data")
     parser.add_argument("--log", type=Path, metavar="FILE", help="the services write there, not to the terminal")
     arguments = parser.parse_args()
@@ -129,7 +159,7 @@ def main() -> None:
     try:
         with own_folder(stack.folder):
             code = supervise(stack, arguments.log and arguments.log.resolve(), began_s=began_s)
-    except FolderInUse as error:
+    except FolderUnusable as error:
         print(f"run: {error}", file=sys.stderr)
         code = 1
     sys.exit(code)

@@ -12,6 +12,7 @@ from voicebus_stack.ports import free_port
 from voicebus_stack.redis_server import redis_command
 
 Engines = Literal["default", "instant"]
+_SOCKET_PATH_BYTES = 104  # on macOS; Linux has four more
 _INSTANT = {"STT_ENGINE": "instant", "STT_VAD": "loudness", "AGENT_MODEL": "instant", "TTS_ENGINE": "instant"}
 
 
@@ -51,8 +52,10 @@ class Stack:
 
     @property
     def redis_socket(self) -> str:
-        """Where the services reach Redis: a Unix socket costs less than TCP; its path must be short."""
-        return f"{tempfile.gettempdir()}/voicebus-{self.redis_port}.sock"
+        """Where the services reach Redis: a Unix socket costs less than TCP."""
+        name = f"voicebus-{self.redis_port}.sock"
+        path = f"{tempfile.gettempdir()}/{name}"
+        return path if len(os.fsencode(path)) < _SOCKET_PATH_BYTES else f"/tmp/{name}"  # noqa: S108 - free_port makes it ours
 
     def services(self) -> list[Service]:
         """The processes, in the order of their start: what takes longest to get ready comes first."""
@@ -93,6 +96,6 @@ class Stack:
         return dict(os.environ) | {
             "REDIS_URL": f"unix://{self.redis_socket}",
             "LOG_FORMAT": os.environ.get("LOG_FORMAT", "console"),
-            "DRAIN_S": "3",
+            "DRAIN_S": "0.5",  # nobody takes over
             "PYTHONUNBUFFERED": "1",
         }

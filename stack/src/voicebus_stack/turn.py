@@ -2,13 +2,15 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from voicebus_client.connection import Connection
 from voicebus_client.errors import VoicebusError
 from voicebus_client.events import Event
 from voicebus_client.turns import cuts_short
-from voicebus_stack.question import Question
+from voicebus_stack.question import FRAME_MS, Question
 
 _PATIENCE_S = 30.0
 _SILENCE_S = 6.0
@@ -20,8 +22,8 @@ class Turn:
 
     began_s: float
     events: list[Event] = field(default_factory=list)
-    last_voiced_s: float | None = None  # the last frame in which somebody speaks was sent
-    last_frame_s: float | None = None  # of the recording
+    voiced: list[tuple[int, float]] = field(default_factory=list)  # in which somebody speaks: frame's start in ms, sent
+    last_frame_s: float | None = None  # of the recording, as far as it was sent
 
     def of(self, kind: str) -> list[Event]:
         """The events of a type."""
@@ -40,6 +42,18 @@ class Turn:
     def partials(self) -> list[Event]:
         """Transcripts on the way, in order."""
         return [event for event in self.of("stt") if not event.data["is_final"]]
+
+    @property
+    def heard_ms(self) -> int | None:
+        """Where in the recording the transcript ends."""
+        return self.transcript.data.get("end_ms") if self.transcript else None
+
+    @property
+    def last_voiced_s(self) -> float | None:
+        """When the last frame of what was transcribed was sent in which somebody speaks."""
+        end_ms = self.heard_ms
+        sent_s = [sent_s for start_ms, sent_s in self.voiced if end_ms is None or start_ms <= end_ms]
+        return sent_s[-1] if sent_s else None
 
     @property
     def asked_s(self) -> float:
@@ -79,53 +93,75 @@ class TurnFailed(Exception):
     """The turn did not come to its end."""
 
 
-async def watch(connection: Connection, turn: Turn) -> None:
-    """Collects events until the turn is over.
+async def say(connection: Connection, text: str) -> Turn:
+    """A turn in writing.
 
     Raises:
-        TurnFailed: it took too long.
+        TurnFailed: it took too long, or its session ended.
+        VoicebusError: the server refused.
     """
-    try:
-        async with asyncio.timeout(_PATIENCE_S + _SILENCE_S):
-            while not turn.over:
-                turn.events.append(await anext(connection))
-    except TimeoutError as error:
-        raise TurnFailed("the turn was not over in time") from error
-
-
-async def say(connection: Connection, text: str) -> Turn:
-    """A turn in writing."""
     turn = Turn(time.monotonic())
-    ack = connection.send_text(text)
-    await watch(connection, turn)
-    await ack
+    async with _in_time(_PATIENCE_S):
+        await connection.send_text(text)
+        await _watch(connection, turn)
     return turn
 
 
-async def speak(connection: Connection, question: Question, *, stop_at_once: bool = False) -> Turn:
-    """A spoken turn: the recording in real time, then silence until it is understood.
+async def speak(
+    connection: Connection, question: Question, *, stop_at_once: bool = False, understood_s: float = _PATIENCE_S
+) -> Turn:
+    """A spoken turn: the recording in real time up to a first transcript, or with silence behind it.
 
     With `stop_at_once` the microphone is closed behind the last voiced frame, so that no endpointing is awaited.
+
+    Raises:
+        TurnFailed: it took too long, nothing was understood within `understood_s` after the microphone was closed,
+            its session ended, or the server refused.
     """
     turn = Turn(time.monotonic())
     try:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_feed(connection, question, turn, stop_at_once=stop_at_once))
-            tasks.create_task(watch(connection, turn))
+        async with _in_time(question.duration_s + _SILENCE_S + _PATIENCE_S), asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(_watch(connection, turn))
+            await _feed(connection, question, turn, stop_at_once=stop_at_once)
+            await _understood(turn, watching, understood_s)
     except* (TurnFailed, VoicebusError) as group:
         raise TurnFailed(str(group.exceptions[0])) from group
     return turn
 
 
+@asynccontextmanager
+async def _in_time(patience_s: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(patience_s):
+            yield
+    except TimeoutError as error:
+        raise TurnFailed("the turn was not over in time") from error
+
+
+async def _watch(connection: Connection, turn: Turn) -> None:
+    """Collects events until the turn is over."""
+    async for event in connection:
+        turn.events.append(event)
+        if turn.over:
+            return
+    raise TurnFailed("the session ended before the turn was over")
+
+
 async def _feed(connection: Connection, question: Question, turn: Turn, *, stop_at_once: bool) -> None:
-    last_voiced, last = question.last_voiced, len(question.frames) - 1
+    voiced, last = question.voiced, len(question.frames) - 1
     stream = connection.audio_stream("pcm16", sample_rate=question.sample_rate, channels=question.channels)
     async with stream as microphone:
         async for i, frame in question.in_real_time(then_silence_s=_SILENCE_S):
             await microphone.write(frame)
-            if i == last_voiced:
-                turn.last_voiced_s = time.monotonic()
-            if i == last:
+            if i in voiced:
+                turn.voiced.append((i * FRAME_MS, time.monotonic()))
+            if i <= last:
                 turn.last_frame_s = time.monotonic()
-            if (stop_at_once and i == last_voiced) or (i > last and turn.transcript):
+            if turn.transcript or (stop_at_once and i == voiced[-1]):
                 break
+
+
+async def _understood(turn: Turn, watching: asyncio.Task[None], patience_s: float) -> None:
+    await asyncio.wait([watching], timeout=patience_s)
+    if not turn.transcript and not turn.over:
+        raise TurnFailed("nothing was understood in the recording")

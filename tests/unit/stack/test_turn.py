@@ -1,9 +1,15 @@
-"""When a turn is over, for whoever watches it."""
+"""When a turn is over, for whoever watches it, and when its question was."""
+
+import asyncio
+from typing import cast
 
 import pytest
 
+from voicebus_client.connection import Connection
+from voicebus_client.errors import VoicebusError, make_error
 from voicebus_client.events import Event
-from voicebus_stack.turn import Turn
+from voicebus_client.outbox import Ack
+from voicebus_stack.turn import Turn, say
 
 
 def event(kind: str, **data: object) -> Event:
@@ -23,3 +29,32 @@ def test_a_sentence_that_cannot_be_spoken_does_not_end_its_turn() -> None:
     silent = event("error", code="tts_failed"), event("tts", segment=0, is_last=True)
     assert not turn_of(event("user"), *silent).over
     assert turn_of(event("user"), *silent, event("response", segments=1)).over
+
+
+def test_a_question_ends_with_the_last_voiced_frame_that_its_transcript_covers() -> None:
+    partial, final = event("stt", is_final=False, end_ms=900), event("stt", is_final=True, end_ms=1_000)
+    turn = Turn(0.0, [partial], voiced=[(0, 5.0), (980, 6.0), (1_600, 6.6)])
+    assert turn.last_voiced_s == 6.6
+    turn.events.append(final)
+    assert turn.last_voiced_s == 6.0
+
+
+class Refusing:
+    """A connection on which nothing comes but a refusal."""
+
+    def send_text(self, content: str) -> asyncio.Future[Ack]:
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_exception(make_error("overloaded"))
+        return answer
+
+    def __aiter__(self) -> "Refusing":
+        return self
+
+    async def __anext__(self) -> Event:
+        never: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        return await never
+
+
+async def test_who_is_refused_waits_for_no_answer() -> None:
+    with pytest.raises(VoicebusError, match="overloaded"):
+        await asyncio.wait_for(say(cast("Connection", Refusing()), "hello"), 5)

@@ -50,7 +50,7 @@ def read_wav(path: Path) -> Recording:
             spec = AudioSpec("pcm16", file.getframerate(), file.getnchannels())
             return Recording(spec, file.readframes(file.getnframes()))
     except (wave.Error, EOFError) as error:
-        raise ValueError(f"{path}: not a WAV file with PCM samples: {error}") from error
+        raise ValueError(f"{path}: not a WAV file with PCM samples: {str(error) or 'it is cut short'}") from error
 
 
 async def feed(microphone: Microphone, recording: Recording, *, piece_ms: int = 40, speed: float = 1.0) -> None:

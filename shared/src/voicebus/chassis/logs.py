@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ def configure_logs(service: str, *, level: str = "info", output: Literal["auto",
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(
             pad_event_to=24,
-            colors=sys.stderr.isatty() or output == "console",
+            colors=not os.environ.get("NO_COLOR"),
             exception_formatter=structlog.dev.plain_traceback,
         )
         if console
