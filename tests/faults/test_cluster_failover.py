@@ -54,7 +54,7 @@ async def test_what_a_killed_primary_takes_along_is_told_and_said_again(
         pairs = [pair for pair in pairs if busy in pair]
     for primary, replica in pairs:
         await at_work.go_on()
-        replica.hold_back(primary)
+        await asyncio.to_thread(replica.hold_back, primary)
         await at_work.go_on()
         at_work.ready.fault()
         primary.kill()

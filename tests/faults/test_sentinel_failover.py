@@ -43,7 +43,7 @@ async def fail_over(at_work: Scene, watched: Watched, primary: Node, number: sig
     """The primary gets the signal when its replica lacks what came last; returns when that one serves."""
     replica = next(node for node in watched.servers if node is not primary)
     await at_work.go_on()
-    replica.hold_back(primary)
+    await asyncio.to_thread(replica.hold_back, primary)
     await at_work.go_on()
     at_work.ready.fault()
     os.kill(primary.process.pid, number)

@@ -39,7 +39,12 @@ class Node:
             return client.execute_command(*command)
 
     def hold_back(self, primary: "Node") -> None:
-        """This replica gets nothing more of what is written at its primary, and is no worse for it to look at."""
+        """This replica gets nothing more of what is written at its primary, and is no worse for it to look at.
+
+        What was written before it has: a primary keeps that back for up to a second behind a replica's first copy.
+        """
+        written = primary.ask("INFO", "replication")["master_repl_offset"]
+        wait_until(lambda: primary.ask("INFO", "replication")["slave0"]["offset"] >= written)
         self.ask("CONFIG", "SET", "masterauth", "a password that nobody asks for")
         primary.ask("CLIENT", "KILL", "TYPE", "replica")
 
