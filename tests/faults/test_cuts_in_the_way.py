@@ -130,7 +130,7 @@ async def test_dead_lines_are_noticed_by_both_sides(bus: Bus, gateways: Gateways
         crowd(bus, way.url, sessions=DEAD_SESSIONS, clients=DEAD_CLIENTS, rate=DEAD_RATE, bare=True) as listening,
     ):
         for _ in range(DEAD_ROUNDS):
-            await soon(lambda: whole_lines(way) == DEAD_CLIENTS, timeout_s=NOTICED_S)
+            await soon(lambda: whole_lines(way) == listening.connected == DEAD_CLIENTS, timeout_s=NOTICED_S)
             await asyncio.sleep(chance.uniform(0, PING_S))
             await noticed.wait(break_half(way, chance))
         await listening.settle(within_s=10)
