@@ -36,7 +36,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "  return { 'repeated', tonumber(get(stage .. '.result') or '0'), 1 }\n"
         "end\n"
         "if this > last + 1 then",
-        (f"{_TURNS}[one Redis-stalls]", f"{_TURNS}[one Redis-writers]"),
+        (f"{_TURNS}[one Redis-stalls]",),
     ),
     Mutant(
         "journal-behind-a-restart",

@@ -245,15 +245,21 @@ class Visitors:
 
 
 async def _open_doors(gateways: Gateways, privates: list[Private], chance: random.Random) -> list[str]:
-    """The doors at which somebody was not sent away."""
+    """The doors at which somebody was not sent away; strangers come last, for they may end sessions."""
     found: list[str] = []
-    for number, port in enumerate(gateways.ports):
-        gateway = RunningGateway(port, gateways[number])
-        async with httpx2.AsyncClient(base_url=gateway.url, timeout=20) as http:
-            for _ in range(TRIES // len(gateways.ports)):
+    async with AsyncExitStack() as stack:
+        ways = []
+        for number, port in enumerate(gateways.ports):
+            gateway = RunningGateway(port, gateways[number])
+            ways.append(
+                (gateway, await stack.enter_async_context(httpx2.AsyncClient(base_url=gateway.url, timeout=20)))
+            )
+        for gateway, http in ways:
+            for private in chance.sample(privates, NONSENSE):
+                found += [door async for door in doors_open_to_nonsense(gateway, http, private)]
+        for gateway, http in ways:
+            for _ in range(TRIES // len(ways)):
                 private, stranger = chance.sample(privates, 2)
                 if stranger.owner != private.owner:
                     found += [door async for door in doors_open_to_others(gateway, http, private, stranger.owner)]
-            for private in chance.sample(privates, NONSENSE):
-                found += [door async for door in doors_open_to_nonsense(gateway, http, private)]
     return found
