@@ -99,7 +99,7 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{_LUA}/read.lua",
         "valid, valid_n = math.min(valid, tonumber(seq) - 1), math.min(valid_n, tonumber(n) - 1)",
         "",
-        (_MACHINE, f"{_CLUSTER}::{_TAKEN_ALONG}"),
+        (_MACHINE,),
     ),
     Mutant(
         "said-once",
