@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-MOST_DEATHS = 6  # then it is not given up, and there is nothing more to be seen
+MOST = 6  # of each kind; then it is not given up, and there is nothing more to be seen
 HANG_S = 120  # longer than anybody waits
 
 
@@ -30,13 +30,13 @@ def _suffer(mood: str) -> None:
     count = Path(f"{os.environ['POISON']}.{mood}")
     with count.open("a") as file:
         file.write("x")
+    if count.stat().st_size > MOST:
+        return
     if mood == "raise":
         raise ValueError("poison")
     if mood == "hang":
         time.sleep(HANG_S)
     if mood == "kill":
-        if count.stat().st_size > MOST_DEATHS:
-            return
         forking = os.getppid()
         worker = int(Path(f"/proc/{forking}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(worker, signal.SIGKILL)
