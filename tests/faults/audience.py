@@ -18,7 +18,7 @@ from voicebus_client.position import Position
 _SETTLED_S = 20
 
 
-class Speaker:
+class Writer:
     """Owns a session's agent stage, and writes events of `size` bytes, numbered from 0."""
 
     def __init__(self, session_id: str, lease: Lease, size: int) -> None:
@@ -58,15 +58,15 @@ class Fast:
         self.ready = asyncio.Event()
         self._news = asyncio.Event()
 
-    async def run(self, voicebus: Voicebus, speaker: Speaker) -> None:
+    async def run(self, voicebus: Voicebus, writer: Writer) -> None:
         """Listens until it is cancelled."""
-        async with voicebus.connect(speaker.session_id, position=Position.BEGINNING, options=QUICK) as connection:
+        async with voicebus.connect(writer.session_id, position=Position.BEGINNING, options=QUICK) as connection:
             self.ready.set()
             async for event in connection:
                 if event.type == "token":
                     number = int(event.data["token"].partition(" ")[0])
                     self.seen.append(number)
-                    self.took_s.append(event.received_s - speaker.written_s[number])
+                    self.took_s.append(event.received_s - writer.written_s[number])
                     self._news.set()
 
     async def has(self, count: int) -> None:
@@ -77,16 +77,16 @@ class Fast:
 
 
 class Audience:
-    """Of one speaker."""
+    """Of one writer."""
 
-    def __init__(self, speaker: Speaker, clients: Sequence[Fast]) -> None:
+    def __init__(self, writer: Writer, clients: Sequence[Fast]) -> None:
         self.clients = clients
-        self._speaker = speaker
+        self._writer = writer
 
     async def p99_s(self, seconds: float, *, rate: float) -> float:
         """What 99 % of the events that are written in this time took at most."""
-        before = len(self._speaker.written_s)
-        await self._speaker.write_for(seconds, rate=rate)
+        before = len(self._writer.written_s)
+        await self._writer.write_for(seconds, rate=rate)
         await self.caught_up()
         return quantiles((took for client in self.clients for took in client.took_s[before:]), n=100)[-1]
 
@@ -95,18 +95,18 @@ class Audience:
         try:
             async with asyncio.timeout(_SETTLED_S):
                 for client in self.clients:
-                    await client.has(len(self._speaker.written_s))
+                    await client.has(len(self._writer.written_s))
         except TimeoutError:
             pass  # what did not come counts as lost
 
 
 @asynccontextmanager
-async def audience(voicebus: Voicebus, speaker: Speaker, *, clients: int) -> AsyncIterator[Audience]:
+async def audience(voicebus: Voicebus, writer: Writer, *, clients: int) -> AsyncIterator[Audience]:
     """They are connected and have what was written before."""
-    made = Audience(speaker, [Fast() for _ in range(clients)])
+    made = Audience(writer, [Fast() for _ in range(clients)])
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(client.run(voicebus, speaker)) for client in made.clients]
-        running.append(tasks.create_task(speaker.hold()))
+        running = [tasks.create_task(client.run(voicebus, writer)) for client in made.clients]
+        running.append(tasks.create_task(writer.hold()))
         try:
             async with asyncio.timeout(60):
                 for client in made.clients:

@@ -47,5 +47,5 @@ class Outcome:
         return f"{name}: {self.load}; {self.faults}: {self.tally}{recovery}{remarks}"
 
 
-Record = Callable[[Outcome], None]  # the fixture `record`: shows and keeps it, and fails unless all came through;
-#                                     `record_peer` does not fail
+# The fixture `record` shows and keeps it, and fails unless all came through; `record_peer` does not fail.
+Record = Callable[[Outcome], None]

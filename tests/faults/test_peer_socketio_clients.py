@@ -26,7 +26,6 @@ from faults.tally import Tally, total
 
 pytestmark = pytest.mark.skipif(not FULL, reason="takes minutes: make faults")
 why_not = cache(missing)
-PAIRS: Final = 10  # of phases, with the slow one and without it
 PING_S: Final = 25.0  # Socket.IO's own default
 SENDERS: Final = 10  # two in each session
 
@@ -87,12 +86,12 @@ async def test_a_client_reads_slowly(redis_url: str, record_peer: Record) -> Non
         async with audience(redis_url, port, "compared", clients=slow.FAST) as fast:
             reader = SlowSocketioClient(port, "compared", rate=slow.BYTES_A_SECOND)
             await _begin(fast, reader)
-            for number in range(2 * PAIRS):
-                if number % 4 in (0, 3):  # no phase is always the first of a pair
-                    alone_s.append(await fast.p99_s())
-                else:
+            for with_it in slow.PHASES * (slow.PAIRS // 2):
+                if with_it:
                     async with reader.reading():
                         beside_s.append(await fast.p99_s())
+                else:
+                    alone_s.append(await fast.p99_s())
             behind = fast.written - len(reader.seen)
             async with reader.reading():
                 await reader.catch_up(fast.written)

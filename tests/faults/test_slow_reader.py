@@ -7,7 +7,7 @@ from statistics import median
 from typing import Final
 
 import pytest
-from faults.audience import Audience, Speaker, audience
+from faults.audience import Audience, Writer, audience
 from faults.crowd import OWNER, QUICK, open_session
 from faults.figures import metric, resident_bytes
 from faults.gateways import Gateways, running_gateways
@@ -33,6 +33,7 @@ PING_S: Final = 1
 READS_ON_S: Final = 6.5  # several pings
 SETTLES_S: Final = 0.5  # until it has been given as much as its socket takes
 PHASE_S: Final = 3.0 if FULL else 0.5
+PHASES: Final = (False, True, True, False)  # with the slow one or not: none is always the first of a pair
 PAIRS: Final = 10 if FULL else 2  # of phases, with the slow one and without it
 PAIRS_MOST: Final = 30  # if the first ones differ too much: on a machine that others use, too, equal ones do
 SLOWER_MOST: Final = 1.2
@@ -50,10 +51,10 @@ async def test_nobody_waits_for_a_client_that_reads_slowly(
         running_gateways(bus_settings.redis_url, bus_settings.prefix, 1, tmp_path, **environment) as gateways,
         Voicebus(f"http://127.0.0.1:{gateways.ports[0]}", make_token(SECRET, OWNER), options=QUICK) as voicebus,
     ):
-        await _warm_up(await _speaker(bus), voicebus)
-        left_behind = await _leave_behind(await _speaker(bus), voicebus, gateways)
+        await _warm_up(await _writer(bus), voicebus)
+        left_behind = await _leave_behind(await _writer(bus), voicebus, gateways)
         fell_behind = await metric(gateways.ports[0], FELL_BEHIND)
-        compared = await _compare(await _speaker(bus), voicebus, gateways)
+        compared = await _compare(await _writer(bus), voicebus, gateways)
     alone_s, beside_s = median(compared.alone_s), median(compared.beside_s)
     record(
         Outcome(
@@ -85,26 +86,26 @@ class LeftBehind:
     tally: Tally
 
 
-async def _warm_up(speaker: Speaker, voicebus: Voicebus) -> None:
+async def _warm_up(writer: Writer, voicebus: Voicebus) -> None:
     """What the gateway needs to pass events on it has from now on."""
-    async with audience(voicebus, speaker, clients=2) as fast:
-        await _write_much(speaker, fast, BEFORE)
+    async with audience(voicebus, writer, clients=2) as fast:
+        await _write_much(writer, fast, BEFORE)
 
 
-async def _leave_behind(speaker: Speaker, voicebus: Voicebus, gateways: Gateways) -> LeftBehind:
+async def _leave_behind(writer: Writer, voicebus: Voicebus, gateways: Gateways) -> LeftBehind:
     """It reads on, past some pings, and then all the rest, on the same connection."""
-    async with audience(voicebus, speaker, clients=1) as fast:
-        slow = SlowClient(gateways.ports[0], speaker.session_id, OWNER, rate=BYTES_A_SECOND)
+    async with audience(voicebus, writer, clients=1) as fast:
+        slow = SlowClient(gateways.ports[0], writer.session_id, OWNER, rate=BYTES_A_SECOND)
         before = grown = resident_bytes(gateways[0].pid)
         async with slow.reading():
             for _ in range(0, UNREAD, TOGETHER):
-                await _write_much(speaker, fast, TOGETHER)
+                await _write_much(writer, fast, TOGETHER)
                 grown = max(grown, resident_bytes(gateways[0].pid))
             await slow.goes_on_for(READS_ON_S)
             grown = max(grown, resident_bytes(gateways[0].pid))
-            unread = (len(speaker.written_s) - len(slow.seen)) * SIZE
-            await slow.catch_up(len(speaker.written_s))
-    return LeftBehind(grown - before, unread, slow.closed, _tally(speaker, fast, slow))
+            unread = (len(writer.written_s) - len(slow.seen)) * SIZE
+            await slow.catch_up(len(writer.written_s))
+    return LeftBehind(grown - before, unread, slow.closed, _tally(writer, fast, slow))
 
 
 @dataclass
@@ -123,13 +124,13 @@ class Compared:
         return median(self.beside_s) > SLOWER_MOST * median(self.alone_s)
 
 
-async def _compare(speaker: Speaker, voicebus: Voicebus, gateways: Gateways) -> Compared:
+async def _compare(writer: Writer, voicebus: Voicebus, gateways: Gateways) -> Compared:
     found = Compared()
-    async with audience(voicebus, speaker, clients=FAST) as fast:
-        slow = SlowClient(gateways.ports[0], speaker.session_id, OWNER, rate=BYTES_A_SECOND)
-        await _write_much(speaker, fast, BEFORE)
+    async with audience(voicebus, writer, clients=FAST) as fast:
+        slow = SlowClient(gateways.ports[0], writer.session_id, OWNER, rate=BYTES_A_SECOND)
+        await _write_much(writer, fast, BEFORE)
         while len(found.beside_s) < PAIRS or (FULL and found.slower and len(found.beside_s) < PAIRS_MOST):
-            for with_it in (False, True, True, False):  # no phase is always the first of a pair
+            for with_it in PHASES:
                 if with_it:
                     async with slow.reading():
                         await slow.goes_on_for(SETTLES_S)
@@ -137,28 +138,28 @@ async def _compare(speaker: Speaker, voicebus: Voicebus, gateways: Gateways) -> 
                 else:
                     await asyncio.sleep(SETTLES_S)
                     found.alone_s.append(await fast.p99_s(PHASE_S, rate=RATE))
-        found.behind = len(speaker.written_s) - len(slow.seen)
+        found.behind = len(writer.written_s) - len(slow.seen)
         async with slow.reading():
-            await slow.catch_up(len(speaker.written_s))
-    found.closed, found.tally = slow.closed, _tally(speaker, fast, slow)
+            await slow.catch_up(len(writer.written_s))
+    found.closed, found.tally = slow.closed, _tally(writer, fast, slow)
     return found
 
 
-async def _speaker(bus: Bus) -> Speaker:
+async def _writer(bus: Bus) -> Writer:
     """In a session of its own."""
     session_id = await open_session(bus)
-    lease = await bus.stages("agent", "speaker").lease(session_id)
+    lease = await bus.stages("agent", "writer").lease(session_id)
     assert lease is not None
-    return Speaker(session_id, lease, SIZE)
+    return Writer(session_id, lease, SIZE)
 
 
-def _tally(speaker: Speaker, fast: Audience, slow: SlowClient) -> Tally:
-    written = range(len(speaker.written_s))
+def _tally(writer: Writer, fast: Audience, slow: SlowClient) -> Tally:
+    written = range(len(writer.written_s))
     return total(Tally.of(written, seen) for seen in (slow.seen, *(client.seen for client in fast.clients)))
 
 
-async def _write_much(speaker: Speaker, fast: Audience, count: int) -> None:
+async def _write_much(writer: Writer, fast: Audience, count: int) -> None:
     """Some at once, and the next ones when the fast clients have them."""
     for _ in range(0, count, TOGETHER):
-        await speaker.write(TOGETHER)
+        await writer.write(TOGETHER)
         await fast.caught_up()

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from voicebus_stack.ports import free_port
 
-_EACH = 100  # more than a block
+_PROCESSES, _EACH = 4, 1_500  # together more than half of all: without an agreement they would meet
 _TAKE = f"""
 from voicebus_stack.ports import free_port
 print(*(free_port() for _ in range({_EACH})), flush=True)
@@ -16,22 +16,22 @@ input()
 
 
 def test_each_port_is_given_out_once_among_all_processes_that_live() -> None:
+    taken: list[int] = []
     with ExitStack() as stack:
-        others = [
+        processes = [
             stack.enter_context(
                 subprocess.Popen(
                     [sys.executable, "-c", _TAKE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
                 )
             )
-            for _ in range(3)
+            for _ in range(_PROCESSES)
         ]
-        taken = [free_port() for _ in range(_EACH)]
-        for other in others:
-            assert other.stdout
-            taken += map(int, other.stdout.readline().split())
-        for other in others:
-            other.communicate("\n")
-    assert len(set(taken)) == len(taken) == 4 * _EACH
+        for process in processes:
+            assert process.stdout
+            taken += map(int, process.stdout.readline().split())
+        for process in processes:
+            process.communicate("\n")
+    assert len(set(taken)) == len(taken) == _PROCESSES * _EACH
 
 
 def test_a_port_in_use_is_not_given_out() -> None:
