@@ -39,6 +39,7 @@ class Source(Written):
         self._rate = rate  # tokens a second
         self._stages = bus.stages("agent", f"source-{session_id}")
         self._following = 0  # the next number
+        self._epochs: dict[int, str] = {}  # in which numbers were accepted
         self._renewed_s = 0.0
         self._over = asyncio.Event()
         self.silent = asyncio.Event()  # nothing is on its way any more
@@ -89,9 +90,8 @@ class Source(Written):
                 await asyncio.sleep(0.1)  # the last one has to expire
         self._renewed_s = asyncio.get_running_loop().time()
         known = int(lease.note or 0)
-        self.accepted += range(self._following, known)
-        if lost := [number for number in self.accepted if number >= known]:
-            self.losses.append(lost)
+        self._accept(range(self._following, known), lease)
+        self.forgotten |= {number: self._epochs[number] for number in self.accepted if number >= known}
         self.accepted = [number for number in self.accepted if number < known]
         self._following = max(self._following, known)
         return lease
@@ -113,8 +113,12 @@ class Source(Written):
             data = TokenData(token=f"{number} ", response_id="r")
             emission.event(Token(session_id=self.session_id, turn=1, data=data))
         await lease.emit(emission.note(str(numbers.stop)))
-        self.accepted += numbers
+        self._accept(numbers, lease)
         self._following = numbers.stop
+
+    def _accept(self, numbers: range, lease: Lease) -> None:
+        self.accepted += numbers
+        self._epochs |= dict.fromkeys(numbers, lease.token.partition(".")[2])
 
 
 class Crowd:

@@ -28,12 +28,7 @@ class Written:
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
         self.accepted: list[int] = []
-        self.losses: list[list[int]] = []  # each time: what was accepted, and then Redis did not know of it
-
-    @property
-    def forgotten(self) -> list[int]:
-        """What Redis had accepted, and did not know of later."""
-        return [number for lost in self.losses for number in lost]
+        self.forgotten: dict[int, str] = {}  # what Redis had accepted, in which epoch, and did not know of later
 
 
 class Reader(ABC):
@@ -78,7 +73,6 @@ class Listener(Reader):
         self._connection: Connection | None = None
         self._seqs: list[int] = []  # of what it has seen
         self._epochs: list[str] = []  # in which it saw it
-        self._first_epoch = ""
         self._last_s = 0.0
 
     @property
@@ -93,7 +87,6 @@ class Listener(Reader):
             async with voicebus.connect(
                 self.written.session_id, position=Position.BEGINNING, options=options
             ) as self._connection:
-                self._first_epoch = self._told_epoch
                 self.ready.set()
                 async for event in self._connection:
                     if event.type == "gap":
@@ -128,16 +121,12 @@ class Listener(Reader):
     @property
     def untold(self) -> int:
         """How many events that Redis has forgotten it was not told of: by a gap if it had them, else by a new epoch."""
-        return sum(
-            len(set(lost).difference(self.voided)) for lost in self.written.losses if not self._other_epoch_behind(lost)
-        )
-
-    def _other_epoch_behind(self, lost: list[int]) -> bool:
-        """Whether what followed these came in another epoch than what was before them."""
         seen = list(zip(self.seen, self._epochs, strict=True))
-        before = [epoch for number, epoch in seen if number < lost[0]]
-        behind = [epoch for number, epoch in seen if number > lost[-1]]
-        return (before or [self._first_epoch])[-1] != (behind or [self._told_epoch])[0]
+        return sum(
+            number not in self.voided
+            and epoch == next((came_in for other, came_in in seen if other > number), self._told_epoch)
+            for number, epoch in self.written.forgotten.items()
+        )
 
 
 class Bare(Reader):

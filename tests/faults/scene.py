@@ -15,6 +15,7 @@ from faults.proxy import proxy
 from faults.readiness import Readiness, readiness
 from faults.scenario import FULL, SEED, Outcome, Record
 from faults.speakers import Speakers, speakers
+from faults.tally import Tally
 from support.process_tree import soon
 
 from voicebus.bus.bus import open_bus
@@ -65,17 +66,19 @@ class Scene:
         await self.speaking.settle()
         await self.listening.settle()
         if forgetful:
-            tally = self.listening.tally_but_for_told + await self.speaking.tally_but_for_places()
+            heard, said = self.listening.tally_but_for_told, await self.speaking.tally_but_for_places()
         else:
-            tally = self.listening.tally + await self.speaking.tally()
+            heard, said = self.listening.tally, await self.speaking.tally()
         forgotten = f" and {self.listening.forgotten} taken back" if forgetful else ""
         came = f"{self.listening.accepted} events{forgotten}, {self.speaking.acknowledged} messages"
+        if heard + said != Tally():
+            came += f" (of the events: {heard})"
         record(
             Outcome(
                 name,
                 f"{CLIENTS} clients, {SESSIONS * RATE} events/s, {SPEAKERS} speakers",
                 faults,
-                tally,
+                heard + said,
                 self.listening.recovery_s,
                 f"{came}, {remarks}" if remarks else came,
             )
