@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -73,14 +73,17 @@ class Talk:
                     break
             self.longest_s = max(self.longest_s, asyncio.get_running_loop().time() - began_s)
 
-    async def allow(self, connection: Connection) -> None:
-        """Allows every call that it is asked about."""
-        answered, seen = 0, list[int]()
+    async def allow(self, connection: Connection, all_asked: asyncio.Barrier) -> None:
+        """Allows every call that it is asked about; the first one when all sessions were asked about one."""
+        asked, answered, seen = False, 0, list[int]()
         self.seen.append(seen)
         async for event in connection:
             if event.seq is not None:
                 seen.append(event.seq)
             if event.type == "tool_approval_request":
+                if not asked:
+                    asked = True
+                    await all_asked.wait()  # so both workers have some, on a busy machine too
                 connection.approve_tool(event.data["tool_call_id"])
             answered += event.type in {"response", "error"}
             if answered == QUESTIONS:
@@ -161,10 +164,12 @@ async def test_who_is_minutes_ahead_or_behind_changes_nothing(
             talks = []
             for number in range(ROUNDS):
                 talks += (begun := [await _open(chance.choice((ahead, behind))) for _ in range(SESSIONS)])
+                all_asked = asyncio.Barrier(SESSIONS)
                 async with _as_far_as_it_comes() as tasks:
                     for talk in begun:
-                        tasks.create_task(_talk(talk, ahead, behind))
-                    await asyncio.sleep(chance.uniform(0.05, 0.5))
+                        tasks.create_task(_talk(talk, ahead, behind, all_asked))
+                    await _all_answered_once(begun)
+                    await asyncio.sleep(chance.uniform(0, 0.05) * QUESTIONS)
                     await _kill(pools[number % 2], replaced=number + 1 < ROUNDS)
             async with _as_far_as_it_comes() as tasks:
                 for talk, voicebus in product(talks, (ahead, behind)):
@@ -220,13 +225,18 @@ async def _open(voicebus: Voicebus) -> Talk:
     return Talk((await voicebus.create_session(mode="text", ttl_s=TTL_S)).session_id)
 
 
-async def _talk(talk: Talk, ahead: Voicebus, behind: Voicebus) -> None:
+async def _all_answered_once(talks: Sequence[Talk]) -> None:
+    """Whoever waits for it loses patience before."""
+    await until(lambda: all(talk.answered for talk in talks), timeout_s=2 * PATIENCE_S)
+
+
+async def _talk(talk: Talk, ahead: Voicebus, behind: Voicebus, all_asked: asyncio.Barrier) -> None:
     async with (
         _listening(ahead, talk) as asking,
         _listening(behind, talk) as allowing,
         asyncio.TaskGroup() as tasks,
     ):
-        tasks.create_task(talk.allow(allowing))
+        tasks.create_task(talk.allow(allowing, all_asked))
         tasks.create_task(talk.ask(asking))
 
 
