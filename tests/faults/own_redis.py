@@ -28,9 +28,13 @@ class OwnRedis:
     url: str
     nodes: Sequence[Node]
 
+    def freeze(self) -> None:
+        """No server does anything until a stall is over; what is written to one now is not read before."""
+        self._signal(signal.SIGSTOP)
+
     async def stall(self, seconds: float) -> None:
         """No server does anything for so long; none is told of it."""
-        self._signal(signal.SIGSTOP)
+        self.freeze()
         try:
             await asyncio.sleep(seconds)
         finally:

@@ -67,6 +67,7 @@ class Failure:
     noticed: str = AFRESH  # a metric of theirs
     lease_s: int = 12  # the default of 9 s could just end in a stall
     ends_leases: bool = False  # of which a call may be left with an outcome that nobody knows
+    at_once: Callable[[OwnRedis], None] = lambda _: None  # before the write that decides when it fails goes on
 
 
 FAILURES: Final = {
@@ -75,9 +76,15 @@ FAILURES: Final = {
     "listeners": Failure(
         "cuts off who listens", f"{CUTS} CLIENT KILL TYPE pubsub", partial(_cut_off, "pubsub"), 4, noticed=DEAF
     ),
-    "stalls": Failure("stalls", f"SIGSTOP for {STALL_S:.0f} s", _stall, 1),
+    "stalls": Failure("stalls", f"SIGSTOP for {STALL_S:.0f} s", _stall, 1, at_once=OwnRedis.freeze),
     "outlasts": Failure(
-        "stalls until leases are over", f"SIGSTOP for {STALL_S:.0f} s", _stall, 1, lease_s=2, ends_leases=True
+        "stalls until leases are over",
+        f"SIGSTOP for {STALL_S:.0f} s",
+        _stall,
+        1,
+        lease_s=2,
+        ends_leases=True,
+        at_once=OwnRedis.freeze,
     ),
     "killed": Failure(
         "is killed",
@@ -122,6 +129,11 @@ class Failing:
             tasks.create_task(self._fail())
             yield
         self.unnoticed += self._noticed() == before
+
+    def begin(self) -> None:
+        """As a worker is about to write."""
+        self.failure.at_once(self.server)
+        self.began.set()
 
     def _noticed(self) -> float:
         return sum(worker.metric(self.failure.noticed) for pool in self.pools for worker in pool.running)
@@ -171,7 +183,7 @@ async def test_a_turn_is_the_same_whatever_redis_does_in_the_middle_of_it(
     watch, environment = Boundaries(), {"LEASE_S": str(failure.lease_s)}
     async with scripted(server.url, tmp_path, agents=2, speakers=2, watch=watch, environment=environment) as running:
         usual, failing = await running.undisturbed(), Failing(server, failure, running.pools.values())
-        watch.strike = lambda _: failing.began.set()
+        watch.strike = lambda _: failing.begin()
         for number in range(failure.rounds if FULL else 1):
             for heard in await some_turns(running, failing, watch):
                 found = await running.compared(usual, heard, excused=failing.excused(heard))
