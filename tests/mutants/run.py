@@ -110,6 +110,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="only these")
     arguments = parser.parse_args()
     suite: Suite = importlib.import_module(arguments.suite).SUITE
+    if unknown := set(arguments.names) - {mutant.name for mutant in suite.mutants}:
+        parser.error(f"there is no mutant named {', '.join(sorted(unknown))}")
     mutants = [mutant for mutant in suite.mutants if not arguments.names or mutant.name in arguments.names]
     with tempfile.TemporaryDirectory(prefix="voicebus-mutants-") as raw:
         unbroken = Path(raw) / "unbroken"
