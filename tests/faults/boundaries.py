@@ -16,8 +16,8 @@ from faults.redis_way import RedisWay, names
 from voicebus.bus.scripts import ScriptName
 from voicebus.contract.keys import Stage
 
-WRITING: Final[tuple[ScriptName, ...]] = ("emit",)
-OWNING: Final[tuple[ScriptName, ...]] = ("lease", "next", "emit", "release")
+WRITING: Final[tuple[ScriptName, ...]] = ("emit", "words")
+OWNING: Final[tuple[ScriptName, ...]] = ("lease", "next", "emit", "words", "release")
 NEVER: Final = 0  # the number of no call
 
 

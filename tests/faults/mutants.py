@@ -12,7 +12,7 @@ SUITE = Suite(
         Mutant(
             "resume-from-head",
             "a client that comes back gets what it missed",
-            "services/gateway/src/gateway/websocket.py",
+            "services/gateway/src/gateway/outgoing.py",
             "start = asked or session.position",
             "start = session.position if asked and asked.seq > 2 else asked or session.position",
             (f"{_HERE}/test_gateway_kill.py",),

@@ -39,13 +39,9 @@ MUTANTS: Final = (
     Mutant(
         "refused-in-effect",
         "what is refused has no effect",
-        f"{_GATEWAY}/connection.py",
-        "        await self._let_in(command)\n"
-        "        self._stopwatch.command(command)\n"
-        "        seq = await self._commands.handle(command, agent_type=self._agent)\n",
-        "        self._stopwatch.command(command)\n"
-        "        seq = await self._commands.handle(command, agent_type=self._agent)\n"
+        f"{_GATEWAY}/incoming.py",
         "        await self._let_in(command)\n",
+        "        self._client.start(self._let_in(command))\n",
         _OVERLOAD,
     ),
     Mutant(
@@ -59,15 +55,16 @@ MUTANTS: Final = (
     Mutant(
         "refusal-logs",
         "no log holds what was refused",
-        f"{_GATEWAY}/connection.py",
+        f"{_GATEWAY}/incoming.py",
         "            await self._complain(error, ref or message_ref(raw))\n",
-        '            await self._complain(error, ref or message_ref(raw))\n            _log.info("refused", raw=raw)\n',
+        "            await self._complain(error, ref or message_ref(raw))\n"
+        "            __import__('structlog').get_logger().info('refused', raw=raw)\n",
         ("tests/faults/test_privacy.py",),
     ),
     Mutant(
         "slow-is-dead",
         "a client that takes what waits before its ping lives",
-        f"{_GATEWAY}/frames.py",
+        f"{_GATEWAY}/link.py",
         "takes_on = self._taken < taken <= self._before_ping",
         "takes_on = False",
         ("tests/faults/test_slow_reader.py",),

@@ -17,9 +17,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "written-again",
         "a worker's write that goes out again has no second effect",
-        f"{_LUA}/emit.lua",
-        "if this <= last then return { 'repeated', tonumber(get(stage .. '.result') or '0'), 1 } end\n"
-        "if this ~= last + 1 then",
+        f"{_LUA}/writes.lua",
+        "if this <= last then return { 'repeated', number(ITS_RESULT), 1 } end\n  if this ~= last + 1 then",
         "if this > last + 1 then",
         (
             f"{_OUTAGES}::test_all_wait_for_a_redis_that_stalls",
@@ -29,11 +28,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "resent-by-a-worker",
         "what an agent or TTS worker says again when its way to Redis broke has no second effect",
-        f"{_LUA}/emit.lua",
-        "if this <= last then return { 'repeated', tonumber(get(stage .. '.result') or '0'), 1 } end\n"
-        "if this ~= last + 1 then",
-        "if this <= last and stage == 'stt' then\n"
-        "  return { 'repeated', tonumber(get(stage .. '.result') or '0'), 1 }\n"
+        f"{_LUA}/writes.lua",
+        "if this <= last then return { 'repeated', number(ITS_RESULT), 1 } end\n  if this ~= last + 1 then",
+        "if this <= last and ARGV[4] == 'stt' then\n"
+        "  return { 'repeated', number(ITS_RESULT), 1 }\n"
         "end\n"
         "if this > last + 1 then",
         (f"{_TURNS}[one Redis-stalls]",),
@@ -79,8 +77,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "a write whose script Redis has forgotten is made when it has it again",
         "shared/src/voicebus/bus/lane.py",
         '            reason = "Redis puts calls off."',
-        "            if reply.kind == 'NOSCRIPT' and b'\\r\\nagent\\r\\n' in call.command:\n"
-        "                call.settle([b'ok', b'0-0', 1, b''])\n"
+        "            if reply.kind == 'NOSCRIPT' and b'\\r\\nagent\\r\\n' in letter[0].command:\n"
+        "                for call in letter:\n"
+        "                    call.settle([b'ok', b'0-0', 1, b''])\n"
         "                continue\n"
         '            reason = "Redis puts calls off."',
         (f"{_OUTAGES}::test_what_needs_a_script_that_redis_has_forgotten_takes_effect_once",),

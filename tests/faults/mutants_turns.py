@@ -61,8 +61,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "turn-fence",
         "a worker that lost its lease writes nothing more",
-        f"{_LUA}/emit.lua",
-        "if not fenced(stage, token) then return { 'stale' } end",
+        f"{_LUA}/writes.lua",
+        "if not is_valid(token, owner) then return { 'stale' } end",
         "",
         _ZOMBIES,
     ),
@@ -117,9 +117,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "ears-fence",
         "an stt worker that lost its lease opens no turn",
-        f"{_LUA}/emit.lua",
-        "if not fenced(stage, token) then return { 'stale' } end",
-        "if stage ~= 'stt' and not fenced(stage, token) then return { 'stale' } end",
+        f"{_LUA}/writes.lua",
+        "if not is_valid(token, owner) then return { 'stale' } end",
+        "if ARGV[4] ~= 'stt' and not is_valid(token, owner) then return { 'stale' } end",
         (_EARS["stopped"],),
     ),
     Mutant(

@@ -17,7 +17,7 @@ from websockets.uri import parse_uri
 _SOCKET_BYTES: Final = 2_048
 _SIPS: Final = 10  # a second
 _GULP_BYTES: Final = 262_144
-_SETTLED_S: Final = 40
+_SILENT_S: Final = 40
 
 
 class SlowReader(ABC):
@@ -58,11 +58,13 @@ class SlowReader(ABC):
         await self._until(lambda: self._taken >= enough)
 
     async def catch_up(self, count: int) -> None:
-        """Returns when it has so many, reading as fast as it can, or the connection or the time is over."""
+        """Returns when it has so many, reading as fast as it can, or the connection is over, or nothing comes."""
         self._hurried = True
         with suppress(TimeoutError):  # what did not come counts as lost
-            async with asyncio.timeout(_SETTLED_S):
-                await self._until(lambda: len(self.seen) >= count)
+            while len(self.seen) < count and not self._ended:
+                taken = self._taken
+                async with asyncio.timeout(_SILENT_S):
+                    await self._until(lambda taken=taken: self._taken > taken)  # type: ignore[misc]  # a default
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         while not reached() and not self._ended:

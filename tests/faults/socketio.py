@@ -54,12 +54,13 @@ def missing() -> str:
 def versions() -> str:
     """Of what is compared."""
     pinned = json.loads((HOME / "package.json").read_text())["dependencies"]
-    engine = subprocess.run([_node(), "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    engine = subprocess.run([node(), "--version"], capture_output=True, text=True, check=True).stdout.strip()
     names = ("socket.io", "@socket.io/redis-streams-adapter", "redis")
     return ", ".join([*(f"{name} {pinned[name]}" for name in names), f"Node.js {engine.removeprefix('v')}"])
 
 
-def _node() -> str:
+def node() -> str:
+    """The command."""
     found = node_js()
     assert found is not None
     return str(found[0])
@@ -74,7 +75,7 @@ class Script:
     @classmethod
     async def start(cls, name: str, *words: str) -> Self:
         """`node name words…`"""
-        command = (_node(), str(HOME / name), *words)
+        command = (node(), str(HOME / name), *words)
         return cls(await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=_LINE_MAX))
 
     def write(self, line: str) -> None:

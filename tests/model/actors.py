@@ -189,7 +189,8 @@ class Reader(Process):
 
     def hear(self) -> None:
         """The next item arrives."""
-        for item in self.feed.live(self.heard.popleft()):
+        item = self.heard.popleft()
+        if self.feed.live(item):
             self.view.take(item)
 
     def cut(self) -> None:

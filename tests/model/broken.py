@@ -17,13 +17,13 @@ from voicebus.bus.scripts import ScriptName
 
 # What is broken: a text of the scripts, and what stands there instead.
 BROKEN: dict[str, tuple[tuple[str, str], ...]] = {
-    "fence": (("return get(stage .. '.token') == token and", "return token and"),),
+    "fence": (("return owner == token and", "return token and"),),
     "number": (("if this <= last then", "if false then"), ("if this ~= last + 1 then", "if false then")),
     "number-ahead": (("if this ~= last + 1 then", "if this <= last then"),),
     "dedupe": (("if not score then return nil end", "if true then return nil end"),),
     "release": (("if first_after(KEYS[3], get(stage .. '.cursor') or '0-0') then return { 'more' } end", ""),),
     "compare-and-set": (("if not score or (held and tonumber(score) > time) then", "if not score then"),),
-    "cancelled": (("if turn ~= '0' and listed('cancelled', turn) or", "if"),),
+    "cancelled": (("if turn ~= '0' and among(cancelled, turn) or", "if"),),
     "withdraw-sentences": (("withdraw(KEYS[6], turn, cut)", ""),),
     "withdraw-speech": (("unspeak(speech, taken)", ""),),
     "abandoned": (("note('abandoned', cut, 64)", ""),),

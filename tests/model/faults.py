@@ -14,6 +14,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from voicebus.bus import scripts
 from voicebus.bus.calls import Calls
+from voicebus.bus.lane import PartKeys
 from voicebus.bus.scripts import SCRIPTS, ScriptName
 from voicebus.bus.wire import Arg
 from voicebus.contract.errors import BusUnavailable
@@ -141,6 +142,7 @@ class Call:
     script: ScriptName | None = None
     keys: Sequence[str] = ()
     args: tuple[Arg, ...] = ()
+    is_part: bool = False  # of a script that replies with a list
 
 
 class Network:
@@ -158,6 +160,8 @@ class Network:
                 reply = self.servers.script(call.script, call.keys, call.args)
             except ResponseError as error:
                 raise AssertionError(f"the script {call.script} failed: {error}") from error
+            if call.is_part:
+                (reply,) = reply
             self._seen(call, reply)
             return reply
         if not call.args:
@@ -184,6 +188,12 @@ class FaultyCalls(Calls):
         """As `Calls.start_script`."""
         return self._start(name, keys, args)
 
+    def start_part(
+        self, name: ScriptName, head: tuple[Arg, ...], keys: PartKeys, arguments: Sequence[Arg]
+    ) -> asyncio.Future[Any]:
+        """As `Calls.start_part`; it travels alone."""
+        return self._start(name, keys.names, (*head, *arguments), is_part=True)
+
     def start(self, *command: Arg) -> asyncio.Future[Any]:
         """As `Calls.start`."""
         return self._start(None, (), command)
@@ -192,8 +202,11 @@ class FaultyCalls(Calls):
         """A moment in which anything may happen."""
         return self._start(None, (), ())
 
-    def _start(self, script: ScriptName | None, keys: Sequence[str], args: tuple[Arg, ...]) -> asyncio.Future[Any]:
-        call = Call(asyncio.current_task(), asyncio.get_running_loop().create_future(), script, keys, args)
+    def _start(
+        self, script: ScriptName | None, keys: Sequence[str], args: tuple[Arg, ...], *, is_part: bool = False
+    ) -> asyncio.Future[Any]:
+        future = asyncio.get_running_loop().create_future()
+        call = Call(asyncio.current_task(), future, script, keys, args, is_part)
         if self._dead:
             call.future.cancel()
         else:

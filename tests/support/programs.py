@@ -19,7 +19,7 @@ from typing import Final
 CLOCK_OFF: Final = "CLOCK_OFF_S"
 SERVICES: Final = ("gateway", "stt_worker", "agent_worker", "tts_worker")
 _context = multiprocessing.get_context("forkserver")
-_PRELOADED: Final = [f"{service}.__main__" for service in SERVICES]
+_PRELOADED: Final = [f"{service}.process" for service in SERVICES]
 _context.set_forkserver_preload(_PRELOADED)
 
 
@@ -79,4 +79,4 @@ def _run(module: str, environment: dict[str, str], log: Path | None) -> None:
     if log:
         with log.open("wb") as file:
             os.dup2(file.fileno(), sys.stderr.fileno())
-    import_module(f"{module}.__main__").main()
+    import_module(f"{module}.process").main()

@@ -14,7 +14,8 @@ from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.tools import ToolDefinition
 
 from agent_worker.models.ask import ModelFailed, ask
-from agent_worker.models.choose import ModelChoiceError, choose_model
+from agent_worker.models.choose import choose_model
+from agent_worker.models.errors import ModelChoiceError
 from agent_worker.tools.config import ServerOptions, ToolOptions
 from voicebus.bus.bus import Bus
 

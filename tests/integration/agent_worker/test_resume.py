@@ -38,7 +38,7 @@ def bus(quick: Bus) -> Bus:
 
 def adding(messages: list[ModelMessage]) -> list[Step]:
     if found := results(messages):
-        return ["That ", 0.03, "makes ", 0.03, f"{found[0].content}. ", "Anything else?"]
+        return ["That ", 0.03, "makes ", 0.03, f"{found[0].content}. ", 0.03, "Anything else?"]
     return ["Let me ", 0.03, "see.", call("add", a=20, b=22)]
 
 

@@ -1,6 +1,7 @@
 """Turns on a real bus with a model that follows a script, and with the tests' own MCP server."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from integration.agent_tools.harness import eventually, toolset
@@ -140,10 +141,9 @@ async def test_thinking_and_latencies_are_published_and_not_kept(bus: Bus) -> No
     published: list[str] = []
 
     class Live:
-        def message(self, payload: bytes) -> None:
-            item = parse_live(payload)
-            if isinstance(item, EphemeralItem):
-                published.append(item.body.decode())
+        def messages(self, payloads: Sequence[bytes]) -> None:
+            items = map(parse_live, payloads)
+            published.extend(item.body.decode() for item in items if isinstance(item, EphemeralItem))
 
         def lost(self) -> None:
             pass

@@ -1,5 +1,7 @@
 """Who listens to a channel."""
 
+from collections.abc import Sequence
+
 
 class Ears:
     """What a channel's listener was told."""
@@ -8,8 +10,8 @@ class Ears:
         self.heard: list[bytes] = []
         self.losses = 0
 
-    def message(self, payload: bytes) -> None:
-        self.heard.append(payload)
+    def messages(self, payloads: Sequence[bytes]) -> None:
+        self.heard += payloads
 
     def lost(self) -> None:
         self.losses += 1

@@ -12,11 +12,30 @@ from voicebus.contract.commands import Audio
 from voicebus.contract.errors import Refused
 
 
+class Connection:
+    """Can't fail."""
+
+    def fail(self) -> None:
+        raise AssertionError
+
+
 async def command_handler(bus: Bus, session_id: str) -> CommandHandler:
     async def ignore(*_: object) -> None:
         """Nobody listens."""
 
-    return CommandHandler(bus, session_id, Microphone(bus.inbox, session_id, "c1", ignore, ignore, ignore), agents=())
+    microphone = Microphone(
+        bus.inbox,
+        session_id,
+        Connection(),
+        acknowledge=ignore,
+        acknowledge_now=lambda *_: True,
+        complain=ignore,
+        pay=ignore,
+        start=lambda work: work.close(),
+        soon=lambda send: None,  # a clip is handed on without a tick
+        later=lambda act: None,
+    )
+    return CommandHandler(bus, session_id, microphone, agents=())
 
 
 def clip(message_id: str, content: bytes) -> Audio:

@@ -6,7 +6,7 @@ import resource
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -86,8 +86,8 @@ class Ears:
         self.losses = 0
         self.something = asyncio.Event()
 
-    def message(self, payload: bytes) -> None:
-        self.heard.append(payload)
+    def messages(self, payloads: Sequence[bytes]) -> None:
+        self.heard += payloads
         self.something.set()
 
     def lost(self) -> None:
@@ -282,7 +282,7 @@ async def test_a_subscription_is_not_confirmed_by_the_reply_to_an_earlier_one(se
                 other.publish("channel", "behind the first reply")
                 other.ping()  # Redis answers who publishes before it writes to who listens
             server.signal(signal.SIGSTOP)
-            await subscriptions.remove("channel", ears)
+            subscriptions.remove("channel", ears)
             again = asyncio.create_task(subscriptions.add({"channel": ears}))
             await ears.wait()
             assert not again.done()

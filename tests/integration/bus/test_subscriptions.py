@@ -1,6 +1,7 @@
 """Listeners come and go."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,8 +16,8 @@ class Ears:
         self.heard: list[bytes] = []
         self.some = asyncio.Event()
 
-    def message(self, payload: bytes) -> None:
-        self.heard.append(payload)
+    def messages(self, payloads: Sequence[bytes]) -> None:
+        self.heard += payloads
         self.some.set()
 
     def lost(self) -> None:

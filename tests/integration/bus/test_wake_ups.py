@@ -1,13 +1,16 @@
 """What comes along with a worker's wake-up, so that it need not ask Redis."""
 
 import asyncio
+from collections.abc import Sequence
 
+import pytest
 from integration.bus.leases import a_lease, a_speaker
-from support.redis_cluster import everywhere
 from support.sessions import open_session
 
 from voicebus.bus.bus import Bus
 from voicebus.bus.emission import Emission
+from voicebus.bus.link import Link
+from voicebus.bus.wire import Reply
 from voicebus.contract.audio import AudioSpec
 from voicebus.contract.mail import Sentence, UserTurn
 
@@ -19,8 +22,8 @@ class Heard:
         self._words: list[bytes] = []
         self._some = asyncio.Event()
 
-    def message(self, payload: bytes) -> None:
-        self._words.append(payload)
+    def messages(self, payloads: Sequence[bytes]) -> None:
+        self._words += payloads
         self._some.set()
 
     def lost(self) -> None:
@@ -34,19 +37,30 @@ class Heard:
         return self._words
 
 
-async def calls_of_scripts(bus: Bus) -> int:
-    """How many scripts Redis has run."""
-    return await calls_of("evalsha", bus)
+class Asked:
+    """What this process asks Redis about one session."""
+
+    def __init__(self) -> None:
+        self.commands: list[bytes] = []
+
+    def how_often(self, command: str, session_id: str) -> int:
+        """This command; `EVALSHA` is every script."""
+        return sum(command.encode() in each and session_id.encode() in each for each in self.commands)
 
 
-async def calls_of(command: str, bus: Bus) -> int:
-    """How often Redis has run this command."""
-    replies = await everywhere(bus, "INFO", "commandstats")
-    counts = [stats.decode().partition(f"cmdstat_{command}:calls=")[2].partition(",")[0] for stats in replies]
-    return sum(int(count or 0) for count in counts)
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    asked, exchange = Asked(), Link.exchange
+
+    async def noted(link: Link, commands: Sequence[bytes]) -> list[Reply]:
+        asked.commands += commands
+        return await exchange(link, commands)
+
+    monkeypatch.setattr(Link, "exchange", noted)
+    return asked
 
 
-async def test_a_lone_sentence_comes_along_with_the_wake_up_and_is_given_once(bus: Bus) -> None:
+async def test_a_lone_sentence_comes_along_with_the_wake_up_and_is_given_once(bus: Bus, asked: Asked) -> None:
     session_id = await open_session(bus, "hello")
     speaker, heard = await a_speaker(bus, session_id), Heard()
     agent = await a_lease(bus, session_id)
@@ -57,11 +71,11 @@ async def test_a_lone_sentence_comes_along_with_the_wake_up_and_is_given_once(bu
         assert brought.startswith(b"mail|")
         assert woken == b"wake|%s|" % session_id.encode()
         speaker.bring(brought.split(b"|", 2)[2])
-        calls_before = await calls_of_scripts(bus)
+        calls_before = asked.how_often("EVALSHA", session_id)
         delivery = await speaker.next()
         assert delivery is not None
         assert (delivery.mail, delivery.attempt) == (first, 1)
-        assert await calls_of_scripts(bus) == calls_before
+        assert asked.how_often("EVALSHA", session_id) == calls_before
 
         speaker.bring(brought.split(b"|", 2)[2])  # again, and late
         await speaker.emit(Emission(1, "r1").cursor(delivery.id))
@@ -76,14 +90,14 @@ async def test_a_lone_sentence_comes_along_with_the_wake_up_and_is_given_once(bu
         brought = (await heard.words(3))[-1]
         token = speaker.token.encode()
         speaker.bring(brought.split(b"|", 2)[2].replace(token, b"9." + token.split(b".")[1]))
-        calls_before = await calls_of_scripts(bus)
+        calls_before = asked.how_often("EVALSHA", session_id)
         delivery = await speaker.next()
         assert delivery is not None
         assert (delivery.mail, delivery.attempt) == (third, 1)  # counted by the script that brought it
-        assert await calls_of_scripts(bus) == calls_before + 1  # what came for another lease is not taken
+        assert asked.how_often("EVALSHA", session_id) == calls_before + 1  # what came for another lease is not taken
 
 
-async def test_a_lone_turn_comes_along_with_all_that_the_agent_needs(bus: Bus) -> None:
+async def test_a_lone_turn_comes_along_with_all_that_the_agent_needs(bus: Bus, asked: Asked) -> None:
     session_id = await open_session(bus, "hello")
     agent, heard = await a_lease(bus, session_id), Heard()
     delivery = await agent.next()
@@ -93,16 +107,16 @@ async def test_a_lone_turn_comes_along_with_all_that_the_agent_needs(bus: Bus) -
         await bus.inbox.submit(session_id, "and again", agent_type="personal")
         [brought] = await heard.words(1)
         agent.bring(brought.split(b"|", 2)[2])
-        calls_before = await calls_of_scripts(bus)
+        calls_before = asked.how_often("EVALSHA", session_id)
         given = await agent.next()
-        assert await calls_of_scripts(bus) == calls_before
+        assert asked.how_often("EVALSHA", session_id) == calls_before
         await agent.hand_over()
-        asked = await (await a_lease(bus, session_id)).next()
+        read = await (await a_lease(bus, session_id)).next()
         assert given is not None
-        assert asked is not None
+        assert read is not None
         assert isinstance(given.mail, UserTurn)
         assert (given.mail.content, given.history) == ("and again", [b'{"turn":1}'])
-        assert given == asked
+        assert given == read
 
 
 async def test_a_turn_with_a_very_long_history_is_asked_for(bus: Bus) -> None:
@@ -119,7 +133,7 @@ async def test_a_turn_with_a_very_long_history_is_asked_for(bus: Bus) -> None:
         assert given.attempt == 1
 
 
-async def test_a_stop_brings_the_last_mails_for_who_has_read_the_rest(bus: Bus) -> None:
+async def test_a_stop_brings_the_last_mails_for_who_has_read_the_rest(bus: Bus, asked: Asked) -> None:
     session_id = await open_session(bus)
     await bus.inbox.audio_start(session_id, "c1", "m1", AudioSpec(format="pcm16"), 0)
     heard = Heard()
@@ -138,10 +152,10 @@ async def test_a_stop_brings_the_last_mails_for_who_has_read_the_rest(bus: Bus) 
             lease.bring_tail(tail)
             if woken:
                 lease.woken()
-            calls_before = await calls_of("xrange", bus)
+            calls_before = asked.how_often("XRANGE", session_id)
             mails = await lease.mail_after(all_mail[after][0])
             assert mails == all_mail[after + 1 :]
-            return len(mails), await calls_of("xrange", bus) > calls_before
+            return len(mails), asked.how_often("XRANGE", session_id) > calls_before
 
         assert len(all_mail) == 10
         assert await read(8) == (1, False)

@@ -5,13 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-import uvicorn
 from pydantic import SecretStr
 from support.processes import GENEROUS, SECRET, RunningGateway
 from support.programs import Program
 
 from gateway.app import create_app
-from gateway.frames import FramesProtocol
+from gateway.process import server_config
 from gateway.settings import GatewaySettings
 from voicebus.chassis.health import QuietServer, listen
 
@@ -22,7 +21,7 @@ async def gateway_here(redis_url: str, **fields: Any) -> AsyncIterator[RunningGa
     fields = {"redis_prefix": "gw", **GENEROUS, **fields}
     settings = GatewaySettings(redis_url=redis_url, partitions=4, jwt_secret=SecretStr(SECRET), **fields)
     listener = listen("127.0.0.1", 0)
-    server = QuietServer(uvicorn.Config(create_app(settings), log_config=None, ws=FramesProtocol))
+    server = QuietServer(server_config(create_app(settings), settings))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve(sockets=[listener]))
         try:

@@ -1,6 +1,8 @@
 """What happens to a session between the look at it and the first read of its log. The gateway runs in this process."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 import pytest
 from integration.gateway.here import gateway_here
@@ -8,6 +10,8 @@ from support.process_tree import until
 from support.sessions import open_session
 from support.wire import wire
 
+from gateway.connections import Connections
+from gateway.drain import Drain
 from gateway.hub import Hub
 from voicebus.bus.bus import Bus
 from voicebus.bus.items import Item
@@ -39,15 +43,15 @@ class Followed:
     def __init__(self) -> None:
         self.items: list[Item] = []
 
-    def push(self, item: Item) -> None:
-        self.items.append(item)
+    def push(self, items: Sequence[Item]) -> None:
+        self.items += items
 
     def lost(self) -> None:
         pass
 
 
 async def test_who_leaves_while_it_waits_to_come_in_takes_nobody_along(bus: Bus) -> None:
-    hub, stays, session_id = Hub(bus), Followed(), await open_session(bus)
+    hub, stays, session_id = Hub(bus, Connections(Drain(0))), Followed(), await open_session(bus)
     channel = bus.keys.of(session_id).live.encode()
 
     async def join() -> None:
@@ -64,3 +68,15 @@ async def test_who_leaves_while_it_waits_to_come_in_takes_nobody_along(bus: Bus)
         bus.subscriptions.confirmed(channel)
         await bus.inbox.submit(session_id, "hello", agent_type="personal")
         await until(lambda: bool(stays.items))
+
+
+async def test_an_idle_client_has_no_task(redis_url: str, gateway_bus: Bus) -> None:
+    session_id = await open_session(gateway_bus)
+    async with gateway_here(redis_url) as gateway, wire(gateway, session_id) as first:
+        await first.until("welcome")
+        before = len(asyncio.all_tasks())
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(wire(gateway, session_id)) for _ in range(10)]
+            for client in clients:
+                await client.until("welcome")
+            await until(lambda: len(asyncio.all_tasks()) <= before + 10)  # of the test's own clients, one each

@@ -8,10 +8,14 @@ from uuid import uuid4
 
 import httpx2
 import pytest
-from support.processes import RunningGateway, bearer_of, gateway_process
+from pydantic import SecretStr
+from support.processes import SECRET, RunningGateway, bearer_of, gateway_process
+from support.sessions import open_session
 from support.wire import Wire, wire
 from websockets.exceptions import ConnectionClosed
 
+from gateway.limits import Limits
+from gateway.settings import GatewaySettings
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.bus.settings import BusSettings
 
@@ -274,3 +278,32 @@ async def test_nothing_is_left_of_what_was_counted(strict: RunningGateway, lim_b
     for key in (keys.messages, user.messages, user.opening):
         assert 0 < await lim_bus.calls.command("PTTL", key) <= 60_000
     assert await lim_bus.calls.command("EXISTS", user.connections) == 0
+
+
+async def test_connections_are_renewed_in_parts_of_which_none_is_left_out(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = GatewaySettings(jwt_secret=SecretStr(SECRET), connections_per_session=100, connections_per_user=100)
+    limits, sub = Limits(bus, settings), uuid4().hex
+    session_id = await open_session(bus)
+    places = (bus.keys.of(session_id).connections, bus.keys.user(sub).connections)
+
+    async def ends() -> list[dict[str, int]]:
+        """Until when each name counts, in both places."""
+        replies = [await bus.calls.command("ZRANGE", place, 0, -1, "WITHSCORES") for place in places]
+        return [{name.decode(): int(end) for name, end in zip(it[::2], it[1::2], strict=True)} for it in replies]
+
+    entries = [await limits.enter(session_id, sub) for _ in range(30)]
+    await limits.leave(entries.pop())
+    before = await ends()
+    names = {entry.name for entry in entries}
+    assert [set(of_place) for of_place in before] == [names, names]
+    monkeypatch.setattr("gateway.limits._RENEW_EVERY_S", 0.001)
+    renewing = asyncio.create_task(limits.run())
+    async with asyncio.timeout(20):
+        while any(  # noqa: ASYNC110 - nobody tells
+            end <= old[name] for old, new in zip(before, await ends(), strict=True) for name, end in new.items()
+        ):
+            await asyncio.sleep(0.01)
+    renewing.cancel()
+    assert [set(of_place) for of_place in await ends()] == [names, names]

@@ -1,7 +1,8 @@
 """How the gateway hands microphone audio to the bus."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import pytest
 from support.sessions import open_session
@@ -13,6 +14,13 @@ from voicebus.bus.scripts import SCRIPTS, sha
 from voicebus.bus.wire import Reply
 from voicebus.contract.commands import AudioStart, AudioStop
 from voicebus.contract.errors import VoicebusError
+
+
+class Connection:
+    """Can't fail."""
+
+    def fail(self) -> None:
+        raise AssertionError
 
 
 async def test_a_stop_that_follows_its_last_bytes_travels_with_them(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,14 +43,26 @@ async def test_a_stop_that_follows_its_last_bytes_travels_with_them(bus: Bus, mo
         batches.append({name for name in SCRIPTS if any(sha(name).encode() in command for command in commands)})
         return await exchange(link, commands)
 
-    microphone = Microphone(bus.inbox, session_id, "c1", acknowledge, complain, pay)
-    running = asyncio.create_task(microphone.run())
+    def start(work: Coroutine[Any, Any, None]) -> None:
+        raise AssertionError("nothing has to be waited for")
+
+    microphone = Microphone(
+        bus.inbox,
+        session_id,
+        Connection(),
+        acknowledge=acknowledge,
+        acknowledge_now=lambda *_: False,
+        complain=complain,
+        pay=pay,
+        start=start,
+        soon=lambda send: None,  # the tick comes too late
+        later=lambda act: None,
+    )
     await microphone.start(AudioStart(stream="s1", format="pcm16"))
     monkeypatch.setattr(Link, "exchange", watched)
     await microphone.feed(bytes(640))
     for _ in range(5):  # the frame and the stop come in two packets
         await asyncio.sleep(0)
     await microphone.stop(AudioStop(stream="s1"))
-    running.cancel()
     assert batches == [{"audio", "audio_stop"}]
     assert acknowledged == [0, 640]

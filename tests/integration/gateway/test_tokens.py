@@ -1,6 +1,7 @@
 """Tokens of an issuer with keys of its own, keys that change, and what a token allows."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,12 +14,16 @@ from integration.gateway.here import gateway_here
 from integration.gateway.issuer import Issuer, Key, signed
 from jose import jwt
 from pydantic import SecretStr
+from support.process_tree import until
 from support.processes import SECRET, RunningGateway
 from support.sessions import open_session
 from support.wire import wire
+from websockets.frames import Frame, Opcode
 
+from gateway.connection import Connection
 from gateway.token import main
 from voicebus.bus.bus import Bus
+from voicebus_stack.tokens import make_token
 
 RSA, EC, NEXT = Key("rsa", "RS256"), Key("ec", "ES256"), Key("next", "RS256")
 ALGORITHMS = ("HS256", "RS256", "ES256")
@@ -266,3 +271,23 @@ def test_no_token_is_made_that_the_gateway_would_not_take(
     with pytest.raises(SystemExit, match="at most 720"):
         main()
     assert capsys.readouterr().out == ""
+
+
+async def test_who_renews_its_token_with_its_last_words_is_forgotten(redis_url: str, gateway_bus: Bus) -> None:
+    def frame(opcode: Opcode, payload: bytes) -> bytes:
+        return Frame(opcode, payload).serialize(mask=True)
+
+    def connections() -> list[Connection]:
+        return [each for each in gc.get_objects() if type(each) is Connection]
+
+    session_id, others = await open_session(gateway_bus), connections()
+    async with gateway_here(redis_url) as gateway:
+        async with wire(gateway, session_id) as client:
+            await client.until("welcome")
+            [connection] = [each for each in connections() if each not in others]
+            caller = connection._client.caller
+            renewal = f'{{"type":"auth","id":"1","token":"{make_token(SECRET, "alice")}"}}'.encode()
+            client.socket.transport.write(frame(Opcode.TEXT, renewal) + frame(Opcode.CLOSE, b""))
+            await client.socket.wait_closed()
+        await until(lambda: connection._client.caller is not caller)
+        assert connection._timer is None or connection._timer.cancelled()

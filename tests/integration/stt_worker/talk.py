@@ -1,7 +1,7 @@
 """A session whose client is the test: it speaks into the microphone and hears what the worker makes of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -39,11 +39,11 @@ class Talk:
         self._news = asyncio.Event()
         self._offset = 0
 
-    def message(self, payload: bytes) -> None:
-        item = parse_live(payload)
-        if isinstance(item, EventItem | EphemeralItem):
-            self.heard.append(load_event(item.body))
-            self._news.set()
+    def messages(self, payloads: Sequence[bytes]) -> None:
+        for item in map(parse_live, payloads):
+            if isinstance(item, EventItem | EphemeralItem):
+                self.heard.append(load_event(item.body))
+                self._news.set()
 
     def lost(self) -> None:
         raise AssertionError("published messages were lost")

@@ -1,7 +1,7 @@
 """A session whose agent is the test: it mails sentences and hears what is spoken."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -46,11 +46,11 @@ class Conversation:
         self.heard: list[Chunk] = []
         self._news = asyncio.Event()
 
-    def message(self, payload: bytes) -> None:
-        item = parse_live(payload)
-        if isinstance(item, SpeechItem):
-            self.heard.append(chunk_of(item))
-            self._news.set()
+    def messages(self, payloads: Sequence[bytes]) -> None:
+        for item in map(parse_live, payloads):
+            if isinstance(item, SpeechItem):
+                self.heard.append(chunk_of(item))
+                self._news.set()
 
     def lost(self) -> None:
         raise AssertionError("published messages were lost")

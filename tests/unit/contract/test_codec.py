@@ -120,3 +120,22 @@ def test_garbage_is_refused_with_a_known_code_and_nothing_else(raw: bytes | str)
 )
 def test_a_refusal_names_the_message_where_it_can(raw: str, ref: str | None) -> None:
     assert codec.message_ref(raw) == ref
+
+
+@SOME
+@given(a_model(events.Token))
+def test_tokens_of_a_response_are_serialised_as_events_are(token: events.Token) -> None:
+    fields = token.model_dump(include={"session_id", "agent_type", "turn", "metadata"})
+    bodies = codec.TokenBodies(token.data.response_id, **fields)
+    body = bodies.of(token.data.token)
+    written = codec.load_event(b"{" + body)
+    again = token.model_copy(update={"seq": None, "timestamp": written.timestamp})
+    assert body == codec.event_body(again)
+
+
+@given(a_model(events.AudioAck))
+def test_acknowledgements_of_a_stream_are_serialised_as_events_are(ack: events.AudioAck) -> None:
+    fields = ack.model_dump(include={"session_id", "agent_type", "turn", "metadata"})
+    written = codec.AudioAckBodies(ack.data.stream, **fields).of(ack.data.offset)
+    loaded = codec.load_event(written)
+    assert written == codec.dump_event(ack.model_copy(update={"seq": None, "timestamp": loaded.timestamp}))

@@ -1,7 +1,7 @@
 """Steps ③ to ⑤ on their way out: one model response as tokens for the clients and sentences for TTS.
 
-The first token goes at once, later ones together, at most every 20 ms. A sentence goes in the same write as the token
-that completed it.
+A token that comes behind a pause goes at once, others together, every 20 ms and with those of other turns.
+A sentence goes in the same write as the token that completed it.
 """
 
 import asyncio
@@ -9,18 +9,21 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final, Literal
 from uuid import uuid4
 
+from agent_worker.beat import Beat
 from agent_worker.sentences import SentenceSplitter
 from voicebus.bus.emission import Emission
 from voicebus.bus.lease import Lease
-from voicebus.contract.events import Metric, Thinking, Token
+from voicebus.contract.codec import TokenBodies
+from voicebus.contract.events import Metric, Thinking
 from voicebus.contract.mail import Sentence
-from voicebus.contract.payloads import MetricData, StatusData, TokenData
+from voicebus.contract.payloads import MetricData, StatusData
 from voicebus.contract.sessions import Session
 
-FLUSH_EVERY_S: Final = 0.02
+PAUSE_S: Final = 0.04  # a model that says something less often is not waited for
 SETTLE_S: Final = 0.001  # a model that ends so soon has its whole answer in one write
 ANNOUNCE_AFTER_S: Final = 0.005  # a model that answers sooner has its thinking and its words in one write
 
@@ -59,6 +62,7 @@ class Answer:
         self,
         lease: Lease,
         context: TurnContext,
+        beat: Beat,
         *,
         first_segment: int,
         measured: bool,
@@ -71,10 +75,14 @@ class Answer:
         self.first_token_ms: float | None = None
         self._lease = lease
         self._context = context
+        self._beat = beat
         self._first_segment = first_segment
         self._splitter = SentenceSplitter() if context.spoken else None
+        self._tokens = TokenBodies(self.response_id, **context.envelope)
         self._pending: list[str] = []
         self._some = asyncio.Event()
+        self._spoke_at = -inf  # loop time of the last write with tokens
+        self._timed = False  # it will be woken at the next beat
         self._closed = asyncio.Event()
         self._announced = False
         self._measured = measured  # whether its first token is the turn's first
@@ -85,7 +93,13 @@ class Answer:
         if text:
             self.text += text
             self._pending.append(text)
-            self._some.set()
+            if self._timed:
+                return
+            if asyncio.get_running_loop().time() - self._spoke_at >= PAUSE_S:
+                self._some.set()
+            else:
+                self._timed = True
+                self._beat.call(self._some.set)
 
     def close(self) -> None:
         """Nothing more comes: `run` returns once its write is done."""
@@ -104,19 +118,19 @@ class Answer:
                 await self._some.wait()
                 async with asyncio.timeout(SETTLE_S):
                     await self._closed.wait()
+        loop = asyncio.get_running_loop()
         self._some.set()
         while True:
             await self._some.wait()
             self._some.clear()
             if self._closed.is_set():
                 return
-            has_tokens = bool(self._pending)
+            self._timed = False
+            if has_tokens := bool(self._pending):
+                self._spoke_at = loop.time()
             seq = await self._lease.emit(self._take())
             if has_tokens:
                 self.first_seq = self.first_seq or seq
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(FLUSH_EVERY_S):
-                        await self._closed.wait()
 
     def rest(self, *, whole: bool = True) -> Emission:
         """The last write of the response, to which the caller adds what ends it; half a sentence is not spoken."""
@@ -135,8 +149,7 @@ class Answer:
             self._pending.clear()
             if self.first_token_ms is None:
                 emission.begin()
-            token = TokenData(token=text, response_id=self.response_id)
-            emission.event(Token(**self._context.envelope, data=token))
+            emission.body(self._tokens.of(text))
             if self.first_token_ms is None:
                 self.first_token_ms = self._context.ms()
                 if self._measured:

@@ -112,7 +112,14 @@ class Exchange:
         for attempt in range(1, attempts + 1):
             first_segment, measured = self.turn.segments, self.first_token_ms is None
             said = await self._lease.said(self._context.turn) if self.turn.taken_back else {}
-            answer = Answer(self._lease, self._context, first_segment=first_segment, measured=measured, said=said)
+            answer = Answer(
+                self._lease,
+                self._context,
+                self._agent.beat,
+                first_segment=first_segment,
+                measured=measured,
+                said=said,
+            )
             self.answer = answer
             reply = await self._stream(answer)
             if isinstance(reply, ModelResponse):

@@ -8,17 +8,19 @@ import structlog
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from gateway import rest, websocket
+from gateway import rest
 from gateway.admission import Admission
 from gateway.auth import Authenticator
 from gateway.backlog import BacklogWatch
 from gateway.bodies import LimitedBodies
+from gateway.connections import Connections
 from gateway.drain import Drain
 from gateway.health import gateway_checks, install_health
 from gateway.hub import Hub
 from gateway.jwks import KeySet
 from gateway.limits import Limits
 from gateway.problems import install_problem_handlers
+from gateway.proxies import Proxies
 from gateway.rest.answers import describe
 from gateway.rest.near import LIMIT_NEAR
 from gateway.revocations import Revocations
@@ -27,6 +29,7 @@ from gateway.state import Gateway
 from voicebus import __version__
 from voicebus.bus.bus import Bus, open_bus
 from voicebus.chassis.health import Check, Pulse
+from voicebus.chassis.starting import started
 from voicebus.contract.errors import VoicebusError
 
 _log = structlog.get_logger(__name__)
@@ -41,19 +44,22 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_bus(settings.bus()) as bus, asyncio.TaskGroup() as tasks:
+        connections = Connections(drain)
+        async with open_bus(settings.bus()) as bus, asyncio.TaskGroup() as tasks, connections.open():
             keys = _key_set(settings)
             revocations, limits = Revocations(bus, kept_s=settings.revocations_remembered_s), Limits(bus, settings)
             watch = app.state.backlog = BacklogWatch(bus)
             app.state.gateway = Gateway(
                 settings,
                 bus,
-                Hub(bus),
+                Hub(bus, connections),
                 Authenticator(settings, keys),
                 revocations,
                 limits,
                 Admission(watch, limits, bus.inbox, settings),
                 drain,
+                connections,
+                Proxies(settings.trusted_proxies),
             )
             checks.update(gateway_checks(bus, drain))
             checks["revocations"] = revocations.check
@@ -65,6 +71,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             if keys:
                 checks["keys"] = keys.check
                 running.append(tasks.create_task(keys.run()))
+            started()
             yield
             for task in running:
                 task.cancel()
@@ -89,7 +96,6 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     )
     install_problem_handlers(app)
     app.include_router(rest.router)
-    app.include_router(websocket.router)
     install_health(app, checks)
     describe(app, settings.agents)
     return app

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
-from jose import jwt
+from jose import jwk, jwt
+from jose.backends.base import Key
 from jose.exceptions import ExpiredSignatureError, JOSEError
 
 from gateway.jwks import KeySet
@@ -48,7 +49,7 @@ class Authenticator:
     """Checks tokens against the configuration: HS256 by the secrets, RS256 and ES256 by the issuer's `keys`."""
 
     def __init__(self, settings: GatewaySettings, keys: KeySet | None) -> None:
-        self._secrets = [secret for secret in settings.secrets() if secret]
+        self._secrets = [jwk.construct(secret, "HS256") for secret in settings.secrets() if secret]
         self._keys = keys
         self._algorithms = settings.jwt_algorithms
         self._audience = settings.jwt_audience
@@ -56,6 +57,10 @@ class Authenticator:
         self._leeway_s = settings.jwt_leeway_s
         self._lasts_most_s = settings.revocations_kept_s
         self._dev_mode = settings.dev_mode
+        self._options = {
+            **dict.fromkeys(("require_exp", "require_sub", "require_aud", "require_iss"), True),
+            "leeway": self._leeway_s,
+        }
 
     async def caller(self, token: str | None) -> Caller:
         """The caller that the token stands for.
@@ -81,7 +86,7 @@ class Authenticator:
             raise Refused("token_invalid", f"The token lasts longer than {self._lasts_most_s} s (REVOCATIONS_KEPT_S).")
         return caller
 
-    async def _keys_of(self, token: str) -> tuple[str, Sequence[str | Mapping[str, Any]]]:
+    async def _keys_of(self, token: str) -> tuple[str, Sequence[Key | Mapping[str, Any]]]:
         """The algorithm that the token names, which must be one of ours, and the keys of that algorithm's kind."""
         header = jwt.get_unverified_header(token)
         algorithm, kid = header.get("alg"), header.get("kid")
@@ -95,7 +100,7 @@ class Authenticator:
             return algorithm, self._secrets
         return algorithm, await self._keys.candidates(algorithm, kid) if self._keys else ()
 
-    def _claims(self, token: str, algorithm: str, keys: Sequence[str | Mapping[str, Any]]) -> Mapping[str, Any]:
+    def _claims(self, token: str, algorithm: str, keys: Sequence[Key | Mapping[str, Any]]) -> Mapping[str, Any]:
         error: JOSEError | None = None
         for key in keys:
             try:
@@ -105,10 +110,7 @@ class Authenticator:
                     algorithms=[algorithm],
                     audience=self._audience,
                     issuer=self._issuer,
-                    options={
-                        **dict.fromkeys(("require_exp", "require_sub", "require_aud", "require_iss"), True),
-                        "leeway": self._leeway_s,
-                    },
+                    options=self._options,
                 )
             except ExpiredSignatureError:
                 raise

@@ -43,14 +43,22 @@ class Drain:
     @contextmanager
     def client(self) -> Iterator[None]:
         """A client is connected while inside."""
-        self._clients += 1
-        self._nobody.clear()
+        self.enter()
         try:
             yield
         finally:
-            self._clients -= 1
-            if not self._clients:
-                self._nobody.set()
+            self.left()
+
+    def enter(self) -> None:
+        """A client is connected."""
+        self._clients += 1
+        self._nobody.clear()
+
+    def left(self) -> None:
+        """It is not any more."""
+        self._clients -= 1
+        if not self._clients:
+            self._nobody.set()
 
     async def done(self) -> None:
         """Returns once it has started and every client has left, or the window is over."""

@@ -1,10 +1,9 @@
 """Follows one session from a position on: first the log, then live, and the log again wherever something is missing."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Final
 
 from gateway import metrics
@@ -30,83 +29,118 @@ class Batch:
 class Follower:
     """One reader of a session. A slow one is served from the log at its own pace, without ephemeral events.
 
-    Without `speech` it gets events alone, and its positions are at the head of speech.
+    `told` is called whenever there may be something: to `take`, or to `read` where `reading` says so. Without `speech`
+    it gets events alone, and its positions are at the head of speech.
     """
 
+    __slots__ = ("_bus", "_epoch", "_feed", "_joined", "_n", "_queue", "_seq", "_session_id", "_speech", "_told")
+
     def __init__(
-        self, bus: Bus, session_id: str, position: Position, *, queue_max: int = 1_024, speech: bool = True
+        self,
+        bus: Bus,
+        session_id: str,
+        position: Position,
+        told: Callable[[], None],
+        *,
+        queue_max: int = 1_024,
+        speech: bool = True,
     ) -> None:
         self._bus = bus
         self._session_id = session_id
+        self._told = told
         self._speech = speech
         self._feed = Feed(position, most_kept=queue_max)
         self._queue = Backlog(queue_max)
-        self._some = asyncio.Event()
         self._joined = False
-        self.sent = position  # what was given out and taken
+        self._epoch, self._seq, self._n = position.epoch, position.seq, position.speech
 
-    def push(self, item: Item) -> None:
-        """Published; from the hub."""
-        if isinstance(item, SpeechItem) and not self._speech:
-            return
-        for ready in self._feed.live(item):
-            self._queue.add(ready)
-        if self._queue.full:
+    @property
+    def sent(self) -> Position:
+        """What was given out and taken."""
+        return Position(epoch=self._epoch, seq=self._seq, speech=self._n)
+
+    @property
+    def reading(self) -> bool:
+        """Whether what comes next has to be read from the log; what waits to be taken comes before."""
+        return self._feed.reading
+
+    def push(self, items: Sequence[Item]) -> None:
+        """Published, in this order; from the hub."""
+        if not self._speech:
+            items = [item for item in items if not isinstance(item, SpeechItem)]
+        fresh = [item for item in items if self._feed.live(item)]
+        if fresh and self._queue.add(fresh):
             metrics.fell_behind.inc()
             self._queue.take()
             self._feed.read_again(self.sent)
-        if self._queue or self._feed.reading:
-            self._some.set()
+        if fresh or self._feed.reading:
+            self._told()
 
     def lost(self) -> None:
         """Something may be missing; from the hub."""
         self._feed.read_again()
-        self._some.set()
+        self._told()
 
     def rewind(self, position: Position) -> None:
         """Goes on from an earlier position."""
         self._queue.take()
         self._feed.read_again(position)
-        self._some.set()
+        self._told()
 
-    async def next(self) -> Batch:
-        """What comes next, as soon as there is something. The caller has sent the batch before.
+    def take(self, most: int | None = None) -> list[Item]:
+        """The first items that wait, which the caller sends: those that it took before are sent."""
+        items = self._queue.take(most)
+        for item in items:
+            if isinstance(item, EventItem):
+                self._seq = item.seq
+            elif isinstance(item, SpeechItem):
+                self._n = item.n
+        if items:
+            self._epoch = items[-1].epoch
+        return items
+
+    async def read(self) -> Batch | None:
+        """The next page of the log; None if it holds nothing that the caller does not know.
 
         Raises:
             Refused: `too_slow`: what comes next is not kept any more; `session_not_found`.
         """
-        while True:
-            if self._queue:
-                batch = Batch(self._queue.take())
-                self._note_sent(batch.items)
-                return batch
-            if self._feed.reading:
-                known = self.sent.epoch if self._joined else None
-                batch = await self._read()
-                if batch.items or batch.gaps or batch.head is None or batch.head.epoch != known:
-                    self._joined = True
-                    return batch
-                continue
-            self._some.clear()
-            await self._some.wait()
-
-    async def _read(self) -> Batch:
-        read = self._bus.log.read if self._speech else partial(read_events, self._bus)
-        page = await read(self._session_id, self._feed.position)
+        known = self._epoch if self._joined else None
+        position = self._feed.position
+        if self._speech:
+            page = await self._bus.log.read(self._session_id, position)
+        else:
+            page = await read_events(self._bus, self._session_id, position)
         if self._joined and any(gap.reason == "trimmed" for gap in page.gaps):
             raise Refused("too_slow")
         items = self._feed.page(page)
-        self.sent = self._feed.position
+        sent = self._feed.position
+        self._epoch, self._seq, self._n = sent.epoch, sent.seq, sent.speech
+        if not items and not page.gaps and page.head.epoch == known:
+            return None
+        self._joined = True
         return Batch(items, page.gaps, page.head)
 
-    def _note_sent(self, items: list[Item]) -> None:
-        seq, n = self.sent.seq, self.sent.speech
-        for item in items:
-            if isinstance(item, EventItem):
-                seq = item.seq
-            elif isinstance(item, SpeechItem):
-                n = item.n
-        self.sent = Position(epoch=items[-1].epoch, seq=seq, speech=n)
+
+class PatientFollower(Follower):
+    """One that waits until there is something."""
+
+    __slots__ = ("_some",)
+
+    def __init__(self, bus: Bus, session_id: str, position: Position, *, queue_max: int, speech: bool) -> None:
+        self._some = asyncio.Event()
+        super().__init__(bus, session_id, position, self._some.set, queue_max=queue_max, speech=speech)
+
+    async def next(self) -> Batch:
+        """What comes next, as soon as there is something. The caller has sent the batch before. Raises as `read`."""
+        while True:
+            if items := self.take():
+                return Batch(items)
+            if not self.reading:
+                self._some.clear()
+                await self._some.wait()
+            elif batch := await self.read():
+                return batch
 
 
 async def read_events(bus: Bus, session_id: str, position: Position, *, most: int = 256) -> Page:
@@ -123,8 +157,8 @@ async def read_events(bus: Bus, session_id: str, position: Position, *, most: in
 @asynccontextmanager
 async def following(
     bus: Bus, hub: Hub, session_id: str, position: Position, *, queue_max: int = 1_024, speech: bool = True
-) -> AsyncIterator[Follower]:
+) -> AsyncIterator[PatientFollower]:
     """A follower that hears what is published while inside."""
-    follower = Follower(bus, session_id, position, queue_max=queue_max, speech=speech)
+    follower = PatientFollower(bus, session_id, position, queue_max=queue_max, speech=speech)
     async with hub.following(session_id, follower):
         yield follower

@@ -20,7 +20,8 @@ _log = structlog.get_logger(__name__)
 _NEAR: Final = 0.8  # of a limit, from where a client is warned
 _ALIVE_MS: Final = 3_000  # after its last sign of life a gateway's connections don't count any more
 _SIGN_EVERY_S: Final = 1.0
-_RENEW_EVERY_S: Final = 60.0
+_RENEW_EVERY_S: Final = 1.0  # some of the connections
+_RENEW_PARTS: Final = 60  # so each once a minute, and never all at once
 _CONNECTION_MS: Final = 180_000  # a connection counts so long without being renewed
 _OPENING_MS: Final = 10_000  # by then a session that was opened is in its owner's list
 
@@ -37,6 +38,14 @@ class Near:
         return ProblemData(code="limit_near", message=self.text, temporary=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A connection as it is counted."""
+
+    name: str
+    near: Near | None = None  # the limit of connections
+
+
 class Limits:
     """The limits of one gateway process. `run` must be running."""
 
@@ -47,6 +56,7 @@ class Limits:
         self._settings = settings
         self._name = uuid4().hex
         self._open: dict[str, tuple[str, str]] = {}  # names of connections, and where they count
+        self._renewed = 0  # up to which turn, of one part of them each
         period = int(settings.limit_period_s * 1000)
         self._session_messages = Limit(settings.messages_per_session, period, "too_many_messages")
         self._user_messages = Limit(settings.messages_per_user, period, "too_many_messages")
@@ -120,7 +130,15 @@ class Limits:
 
     @asynccontextmanager
     async def connection(self, session_id: str, sub: str) -> AsyncIterator[Near | None]:
-        """A connection of the user to the session, while inside.
+        """A connection of the user to the session, while inside. Raises as `enter` does."""
+        entry = await self.enter(session_id, sub)
+        try:
+            yield entry.near
+        finally:
+            await self.leave(entry)
+
+    async def enter(self, session_id: str, sub: str) -> Entry:
+        """A connection of the user to the session begins.
 
         Raises:
             Refused: `too_many_connections`.
@@ -131,12 +149,17 @@ class Limits:
         self._open[name] = places
         try:
             counts = [await self._enter(place, name, limit) for place, limit in zip(places, limits, strict=True)]
-            near = [(n, limit.most) for n, limit in zip(counts, limits, strict=True) if n > limit.most * _NEAR]
-            yield Near(f"{near[0][0]} of {near[0][1]} connections are open.") if near else None
-        finally:
-            del self._open[name]
-            with suppress(VoicebusError):  # then they cease to count by themselves
-                await asyncio.gather(*(self._limits.uncount(place, name) for place in places))
+        except BaseException:
+            await self.leave(Entry(name))
+            raise
+        near = [(n, limit.most) for n, limit in zip(counts, limits, strict=True) if n > limit.most * _NEAR]
+        return Entry(name, Near(f"{near[0][0]} of {near[0][1]} connections are open.") if near else None)
+
+    async def leave(self, entry: Entry) -> None:
+        """It has ended."""
+        places = self._open.pop(entry.name)
+        with suppress(VoicebusError):  # then they cease to count by themselves
+            await asyncio.gather(*(self._limits.uncount(place, entry.name) for place in places))
 
     async def _enter(self, place: str, name: str, limit: Limit) -> int:
         """How many connections count there, with this one."""
@@ -159,13 +182,19 @@ class Limits:
         await self._bus.calls.command("SET", self._keys.gateway(self._name), "1", "PX", _ALIVE_MS)
 
     async def _renew(self) -> None:
-        limits = (self._session_connections, self._user_connections)
-        for name, places in list(self._open.items()):
-            for place, limit in zip(places, limits, strict=True):
-                if name not in self._open:  # it has closed meanwhile
-                    continue
-                with suppress(Refused):  # its place was given away while this gateway seemed dead
-                    await self._limits.count(place, name, limit, renewed=True)
+        """Those whose turn has come since the last time that it worked."""
+        turn = int(asyncio.get_running_loop().time() / _RENEW_EVERY_S)
+        parts = {each % _RENEW_PARTS for each in range(self._renewed + 1, turn + 1)[-_RENEW_PARTS:]}
+        due = [(name, *places) for name, places in self._open.items() if hash(name) % _RENEW_PARTS in parts]
+        in_sessions = [self._renew_one(session, name, self._session_connections) for name, session, _ in due]
+        of_users = [self._renew_one(user, name, self._user_connections) for name, _, user in due]
+        await asyncio.gather(*in_sessions, *of_users)
+        self._renewed = turn
+
+    async def _renew_one(self, place: str, name: str, limit: Limit) -> None:
+        if name in self._open:  # it may have closed meanwhile
+            with suppress(Refused):  # its place was given away while this gateway seemed dead
+                await self._limits.count(place, name, limit, renewed=True)
 
 
 async def _again_and_again(act: Callable[[], Awaitable[None]], every_s: float) -> None:

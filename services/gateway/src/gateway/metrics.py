@@ -5,7 +5,7 @@ Series that alerts look at are there before anything has happened, so that their
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from voicebus.chassis.metrics import REGISTRY
+from voicebus.chassis.metrics import REGISTRY, Tally
 from voicebus.contract.close import Close
 from voicebus.contract.errors import ERRORS
 from voicebus.contract.keys import STAGES
@@ -19,8 +19,8 @@ closed = Counter(
     ["code"],
     registry=REGISTRY,
 )
-sent = Counter("voicebus_frames_sent_total", "Events and speech chunks sent to clients", registry=REGISTRY)
-received = Counter("voicebus_frames_received_total", "Messages and audio frames of clients", registry=REGISTRY)
+sent = Tally("voicebus_frames_sent_total", "Events and speech chunks sent to clients")
+received = Tally("voicebus_frames_received_total", "Messages and audio frames of clients")
 refused = Counter("voicebus_refusals_total", "Messages, requests and connections refused", ["code"], registry=REGISTRY)
 auth_failures = Counter(
     "voicebus_auth_failures_total", "Requests and connections whose token was not accepted", ["code"], registry=REGISTRY

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import structlog
@@ -70,16 +70,24 @@ class Revocations:
     @contextmanager
     def watching(self, told: Callable[[], None]) -> Iterator[None]:
         """While inside, `told` is called whenever some tokens became void."""
-        self._watchers.add(told)
+        self.watch(told)
         try:
             yield
         finally:
-            self._watchers.discard(told)
+            self.unwatch(told)
 
-    def message(self, payload: bytes) -> None:
+    def watch(self, told: Callable[[], None]) -> None:
+        """From now on `told` is called whenever some tokens became void."""
+        self._watchers.add(told)
+
+    def unwatch(self, told: Callable[[], None]) -> None:
+        """It is called no more."""
+        self._watchers.discard(told)
+
+    def messages(self, payloads: Sequence[bytes]) -> None:
         """Somebody's tokens were revoked."""
-        name, until_s = revocation_of(payload)
-        self._learn({name: until_s})
+        for name, until_s in map(revocation_of, payloads):
+            self._learn({name: until_s})
 
     def lost(self) -> None:
         """Revocations may have been missed."""
@@ -106,4 +114,7 @@ class Revocations:
         self._void_until |= fresh
         if fresh:
             for told in tuple(self._watchers):
-                told()
+                try:
+                    told()
+                except Exception:  # noqa: BLE001 - the others are told all the same
+                    _log.exception("watcher_failed")

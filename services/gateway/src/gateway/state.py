@@ -9,9 +9,11 @@ from starlette.requests import HTTPConnection
 from gateway import metrics
 from gateway.admission import Admission
 from gateway.auth import Authenticator, Caller
+from gateway.connections import Connections
 from gateway.drain import Drain
 from gateway.hub import Hub
 from gateway.limits import Limits
+from gateway.proxies import Proxies
 from gateway.revocations import Revocations
 from gateway.settings import GatewaySettings
 from voicebus.bus.bus import Bus
@@ -30,6 +32,8 @@ class Gateway:
     limits: Limits
     admission: Admission
     drain: Drain
+    connections: Connections
+    proxies: Proxies
 
     async def admit(self, token: str | None, address: str) -> Caller:
         """Who calls with this token, which was not revoked, from this address.

@@ -44,7 +44,9 @@ class Stopwatch:
         self._bytes_per_s = 0  # of the open stream; 0: there is none, or its bytes don't tell the time
         self._first = 0  # byte of the stream that came here, or is remembered
         self._heard = 0  # bytes of it so far
-        self._marks: deque[tuple[int, float]] = deque(maxlen=_MARKS)
+        # Where each frame ended, and when it came: apart, as pairs would be looked at by the garbage collector.
+        self._ends: deque[int] = deque(maxlen=_MARKS)
+        self._times: deque[float] = deque(maxlen=_MARKS)
         self._input: Input = "text"
         self._asked_at = 0.0
         self._turn: bytes | None = None  # of the question, once it is known
@@ -57,16 +59,18 @@ class Stopwatch:
         elif isinstance(command, AudioStart):
             self._bytes_per_s = _SAMPLE_BYTES.get(command.format, 0) * command.sample_rate * command.channels
             self._first = self._heard = command.offset
-            self._marks.clear()
+            self._ends.clear()
+            self._times.clear()
             self.running = self.running or bool(self._bytes_per_s)
 
     def heard(self, size: int) -> None:
         """So many bytes of the microphone came."""
         if self._bytes_per_s:
-            if len(self._marks) == _MARKS:
-                self._first = self._marks[0][0]
+            if len(self._ends) == _MARKS:
+                self._first = self._ends[0]
             self._heard += size
-            self._marks.append((self._heard, self._clock()))
+            self._ends.append(self._heard)
+            self._times.append(self._clock())
 
     def sent(self, items: Sequence[Item]) -> None:
         """These went to the client."""
@@ -109,7 +113,7 @@ class Stopwatch:
         """When this byte of the stream came, if it came here."""
         if byte <= self._first:
             return None
-        return next((at for end, at in self._marks if end >= byte), None)
+        return next((at for end, at in zip(self._ends, self._times, strict=True) if end >= byte), None)
 
 
 def _turn(opening: bytes) -> bytes | None:

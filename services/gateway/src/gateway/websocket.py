@@ -1,21 +1,22 @@
 """`/ai/ws/{session_id}`: lets a client in, or says by a close code why not."""
 
-from contextlib import suppress
-from functools import partial
+import re
+from typing import Final, cast
 
 import structlog
-from fastapi import APIRouter, WebSocket
+from fastapi import FastAPI
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
-from starlette.websockets import WebSocketDisconnect
 
 from gateway import metrics
 from gateway.auth import SUBPROTOCOL, Caller, bearer, from_subprotocols
 from gateway.connection import Connection
 from gateway.dialects.native import AudioForm
-from gateway.follower import following
+from gateway.frames import text_frame
+from gateway.handshake import Endpoint, Opening
+from gateway.link import Link
 from gateway.problems import problem_data
 from gateway.rest.negotiation import named_twice
-from gateway.state import Gateway, address_of, of
+from gateway.state import Gateway
 from voicebus.contract.close import Close
 from voicebus.contract.codec import dump_event
 from voicebus.contract.errors import BadRequest, Refused, VoicebusError
@@ -23,7 +24,8 @@ from voicebus.contract.events import Error
 from voicebus.contract.positions import Position
 from voicebus.contract.sessions import NewSession, Session, SessionId
 
-router = APIRouter()
+_PATH: Final = re.compile(r"/ai/ws/([^/]+)")
+_CROWD_RETRY_MS: Final = 5_000
 _SESSION_ID: TypeAdapter[str] = TypeAdapter(SessionId)
 
 
@@ -47,49 +49,66 @@ class JoinQuery(BaseModel):
         )
 
 
-@router.websocket("/ai/ws/{session_id}")
-async def native(
-    socket: WebSocket,
-    session_id: str,
-) -> None:
-    """The native dialect. A refusal accepts first: before that, browsers only ever see 1006."""
-    gateway = of(socket)
-    offered = socket.scope.get("subprotocols", [])
-    await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
-    try:
-        with structlog.contextvars.bound_contextvars(session=session_id):
-            caller = await _admit(gateway, socket, offered)
+def endpoint(app: FastAPI) -> Endpoint:
+    """The native dialect's, of an application that is running once somebody connects."""
+
+    def serve(link: Link, opening: Opening, path: re.Match[str]) -> None:
+        gateway = cast("Gateway", app.state.gateway)
+        connections = gateway.connections
+        if not connections.let_in(
+            lambda: link.is_open, lambda: connections.start(_serve(gateway, link, opening, path[1]))
+        ):
+            _refuse(link, path[1], Refused("overloaded", retry_after_ms=_CROWD_RETRY_MS))
+
+    return Endpoint(_PATH, SUBPROTOCOL, serve)
+
+
+async def _serve(gateway: Gateway, link: Link, opening: Opening, session_id: str) -> None:
+    """Joins the client to the session, or says why not."""
+    with structlog.contextvars.bound_contextvars(session=session_id):
+        try:
+            address = await gateway.proxies.address_of(opening)
+            caller = await _admit(gateway, opening, address)
             session = await _session(gateway, session_id, caller)
-            await _serve(gateway, socket, session, caller, _query(socket))
-    except VoicebusError as error:
-        metrics.refused.labels(error.code).inc()
-        metrics.closed.labels(int(error.close_code or Close.INTERNAL)).inc()
-        with suppress(RuntimeError, WebSocketDisconnect):
-            if error.retry_after_ms is not None:  # a close can't say when to come back
-                last = Error(session_id=session_id[:64], data=problem_data(error))
-                await socket.send_text(dump_event(last).decode())
-            await socket.close(error.close_code or Close.INTERNAL, error.code)
+            asked = _query(opening)
+            position, audio = asked.position(session), asked.audio
+            connection = Connection(gateway, link, session, caller, asked=position, audio=audio, address=address)
+            await connection.join()
+        except VoicebusError as error:
+            _refuse(link, session_id, error)
+        except Exception:
+            link.close(Close.INTERNAL)
+            raise
 
 
-def _query(socket: WebSocket) -> JoinQuery:
-    if (twice := named_twice(socket.query_params)) is not None:
+def _refuse(link: Link, session_id: str, error: VoicebusError) -> None:
+    metrics.refused.labels(error.code).inc()
+    metrics.closed.labels(int(error.close_code or Close.INTERNAL)).inc()
+    if error.retry_after_ms is not None:  # a close can't say when to come back
+        last = Error(session_id=session_id[:64], data=problem_data(error))
+        link.write(text_frame(dump_event(last)))
+    link.close(error.close_code or Close.INTERNAL, error.code)
+
+
+def _query(opening: Opening) -> JoinQuery:
+    if (twice := named_twice(opening.query)) is not None:
         raise BadRequest("bad_query", f"{twice[:64]}: given more than once")
     try:
-        return JoinQuery.model_validate(dict(socket.query_params))
+        return JoinQuery.model_validate(dict(opening.query))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise BadRequest("bad_query", f"{first['loc'][0]}: {first['msg']}") from error
 
 
-async def _admit(gateway: Gateway, socket: WebSocket, offered: list[str]) -> Caller:
-    origin = socket.headers.get("origin")
+async def _admit(gateway: Gateway, opening: Opening, address: str) -> Caller:
+    origin = opening.header(b"origin")
     if origin is not None and not gateway.settings.allows_origin(origin):
         raise Refused("origin_not_allowed")
     if gateway.drain.started.is_set():
         raise Refused("draining")
-    in_query = socket.query_params.get("token") if gateway.settings.token_in_query else None
-    token = bearer(socket.headers.get("authorization")) or from_subprotocols(offered) or in_query
-    caller = await gateway.admit(token, address_of(socket))
+    in_query = opening.query.get("token") if gateway.settings.token_in_query else None
+    token = bearer(opening.header(b"authorization")) or from_subprotocols(opening.subprotocols) or in_query
+    caller = await gateway.admit(token, address)
     caller.require("sessions:read")
     return caller
 
@@ -108,32 +127,3 @@ async def _session(gateway: Gateway, session_id: str, caller: Caller) -> Session
     if not session.admits(caller.sub):
         raise Refused("not_member")
     return session
-
-
-async def _serve(gateway: Gateway, socket: WebSocket, session: Session, caller: Caller, query: JoinQuery) -> None:
-    asked = query.position(session)
-    start = asked or session.position  # what happened since the session was looked at is not missed
-    queue_max = gateway.settings.queue_max
-    with gateway.drain.client(), metrics.connections.track_inprogress():
-        async with (
-            gateway.limits.connection(session.session_id, caller.sub) as near,
-            following(gateway.bus, gateway.hub, session.session_id, start, queue_max=queue_max) as follower,
-        ):
-            connection = Connection(
-                socket,
-                gateway.bus,
-                follower,
-                session,
-                caller,
-                settings=gateway.settings,
-                admit=partial(gateway.admit, address=address_of(socket)),
-                revocations=gateway.revocations,
-                limits=gateway.limits,
-                admission=gateway.admission,
-                audio=query.audio,
-                asked=asked,
-                drain=gateway.drain,
-                near=near,
-            )
-            metrics.opened.inc()
-            await connection.run()

@@ -14,7 +14,7 @@ from stt_worker.utterance import Action, Ended, Endpointer, Endpointing, Quiet
 from stt_worker.vad import Vad
 from stt_worker.wav import WavHeader
 
-BLOCKS_PER_S = 100
+BLOCKS_PER_S = 50
 SKIP_BYTES = 64 * 1024  # behind the last sample of a WAV file: so often the cut point moves on
 
 

@@ -16,6 +16,7 @@ from voicebus.bus.sessions import Sessions
 from voicebus.chassis.held import Held
 
 POLL_S = 0.04
+POLL_BUSY_S = 0.12  # where all decoders are busy: who listens to more at once has it in the cache
 LINGER_S = 1.0  # a stage without a stream is kept so long, for the next one
 
 
@@ -80,5 +81,10 @@ class Transcriber:
                     return
                 heard_at = loop.time()
             if count < MAILS:
-                pause_s = POLL_S if microphone.is_open else LINGER_S
+                pause_s = _poll_s(self._engine.load) if microphone.is_open else LINGER_S
                 await held.wait(max(0.0, looked_at + pause_s - loop.time()))
+
+
+def _poll_s(load: float) -> float:
+    """Seldom only where most decoders are busy: each look that is left out keeps a transcript waiting."""
+    return POLL_S + (POLL_BUSY_S - POLL_S) * max(0.0, 2 * min(load, 1.0) - 1)

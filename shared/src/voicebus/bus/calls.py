@@ -7,11 +7,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from voicebus.bus.lane import Call, Lane
+from voicebus.bus.lane import Addressee, Call, Lane, Part, PartKeys
 from voicebus.bus.scripts import ScriptName, sha
 from voicebus.bus.server import Server
 from voicebus.bus.servers import Servers
-from voicebus.bus.wire import Arg, pack
+from voicebus.bus.wire import Arg, pack, pack_some
 
 _MOST_WAITING = 20_000  # for one server
 
@@ -55,13 +55,29 @@ class Calls:
             UnicodeEncodeError: an argument has lone surrogates.
         """
         loop = asyncio.get_running_loop()
-        call = Call(pack(*command), self._servers.slot(command), loop.time() + self._deadline_s, loop.create_future())
-        lane = self._lane(call.slot)
-        if self._closed or lane.waiting >= _MOST_WAITING:
-            call.fail("The bus is closed." if self._closed else "Too many calls wait for Redis.")
-        else:
-            lane.add(call)
-        return call.future
+        future = loop.create_future()
+        self._add(Call(pack(*command), self._servers.slot(command), loop.time() + self._deadline_s, future))
+        return future
+
+    def start_part(
+        self, name: ScriptName, head: tuple[Arg, ...], keys: PartKeys, arguments: Sequence[Arg]
+    ) -> asyncio.Future[Any]:
+        """As `start_script`, for a script that takes the keys and arguments of several behind the same head.
+
+        It replies with a list, of which the future gets its own. Raises as `start` does.
+        """
+        future = asyncio.get_running_loop().create_future()
+        self.send_part(future, name, head, keys, arguments)
+        return future
+
+    def send_part(
+        self, to: Addressee, name: ScriptName, head: tuple[Arg, ...], keys: PartKeys, arguments: Sequence[Arg]
+    ) -> None:
+        """As `start_part`; the reply goes to this one."""
+        command = pack_some(*arguments)
+        until = asyncio.get_running_loop().time() + self._deadline_s
+        slot = self._servers.slot_of(keys.names[0])
+        self._add(Part(command, slot, until, to, name, head, keys.packed, len(keys.names), len(arguments)))
 
     async def run(self) -> None:
         """Sends what was collected, until cancelled; then what still waits fails."""
@@ -75,6 +91,13 @@ class Calls:
             for lane in self._lanes.values():
                 for call in lane.take():
                     call.fail("The bus was closed.")
+
+    def _add(self, call: Call) -> None:
+        lane = self._lane(call.slot)
+        if self._closed or lane.waiting >= _MOST_WAITING:
+            call.fail("The bus is closed." if self._closed else "Too many calls wait for Redis.")
+        else:
+            lane.add(call)
 
     def _lane(self, slot: int) -> Lane:
         return self._detours[slot] if slot in self._detours else self._lanes[self._servers.at(slot)]

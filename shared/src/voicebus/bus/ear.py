@@ -5,7 +5,7 @@ A probe, published through the connection that writes, shows a deaf one.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -20,13 +20,14 @@ from voicebus.contract.errors import VoicebusError
 
 _log = structlog.get_logger(__name__)
 _PAUSES_S = (0.05, 0.2, 0.5, 1.0)
+_MESSAGES = {b"message", b"smessage"}
 
 
 class Head(Protocol):
     """Whom an ear tells. All methods must return at once."""
 
-    def heard(self, channel: bytes, payload: bytes) -> None:
-        """One message."""
+    def heard(self, channel: bytes, payloads: Sequence[bytes]) -> None:
+        """Messages, in their order."""
 
     def confirmed(self, channel: bytes) -> None:
         """From now on everything on the channel is heard."""
@@ -127,17 +128,36 @@ class Ear:
             self._wire.close()
             self._wire = None
 
-    def _hear(self, reply: Reply) -> None:
+    def _hear(self, replies: list[Reply]) -> None:
+        """Hands on together what came together on a channel."""
+        came: dict[bytes, list[bytes]] = {}
+        for reply in replies:
+            if isinstance(reply, ReplyError) or reply[0] not in _MESSAGES:
+                self._hand_on(came)
+                came = {}
+                self._note(reply)
+                continue
+            _, channel, payload = reply
+            if (payloads := came.get(channel)) is None:
+                came[channel] = [payload]
+            else:
+                payloads.append(payload)
+        self._hand_on(came)
+
+    def _hand_on(self, came: Mapping[bytes, Sequence[bytes]]) -> None:
+        for channel, payloads in came.items():
+            if channel in self._channels:
+                self._head.heard(channel, payloads)
+            elif channel == self._probe:
+                self._probe_heard.set()
+
+    def _note(self, reply: Reply) -> None:
+        """What is no message."""
         if isinstance(reply, ReplyError):
             self._refused(reply)
             return
-        kind, channel, payload = reply
-        if kind in {b"message", b"smessage"}:
-            if channel == self._probe:
-                self._probe_heard.set()
-            elif channel in self._channels:
-                self._head.heard(channel, payload)
-        elif kind in {b"subscribe", b"ssubscribe"}:
+        kind, channel, _ = reply
+        if kind in {b"subscribe", b"ssubscribe"}:
             self._asked[channel] -= 1
             if self._asked[channel] <= 0:
                 del self._asked[channel]

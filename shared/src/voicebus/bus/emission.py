@@ -10,6 +10,8 @@ from voicebus.contract.events import Envelope, Stt, User
 from voicebus.contract.mail import Sentence, UserTurn
 from voicebus.contract.payloads import ToolApprovalRequestData
 
+_WORDS = {"event", "ephemeral", "note"}
+
 
 @dataclass(slots=True)
 class Emission:
@@ -22,9 +24,21 @@ class Emission:
     response_id: str = ""
     operations: list[Arg] = field(default_factory=list)
 
+    @property
+    def is_words(self) -> bool:
+        """Whether it holds nothing but events and a note, as most do: many of those travel together."""
+        operations = self.operations
+        if len(operations) == 2:  # nearly always
+            return operations[0] in _WORDS
+        return all(name in _WORDS for name in operations[::2])
+
     def event(self, event: Envelope) -> Self:
         """Appends a durable event."""
-        self.operations += ("event", event_body(event))
+        return self.body(event_body(event))
+
+    def body(self, body: bytes) -> Self:
+        """As `event`, of one that is serialised."""
+        self.operations += ("event", body)
         return self
 
     def ephemeral(self, event: Envelope) -> Self:

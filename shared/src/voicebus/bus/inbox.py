@@ -2,10 +2,12 @@
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 from voicebus.bus.calls import Calls
 from voicebus.bus.interruption import interrupt, opening
+from voicebus.bus.lane import Addressee, PartKeys
 from voicebus.bus.replies import accepted
 from voicebus.bus.settings import BusSettings
 from voicebus.bus.wire import Arg
@@ -47,6 +49,7 @@ class Inbox:
         self._keys = keys
         self._settings = settings
         self._publish = publish
+        self._audio_head: tuple[Arg, ...] = (publish, "", settings.waiting_audio_max, _WAITING_AUDIO_BYTES)
 
     def _head(self) -> tuple[Arg, Arg, Arg]:
         return (self._publish, "", self._settings.log_max)
@@ -265,24 +268,18 @@ class Inbox:
             Refused: `audio_gap`, `audio_taken_over`, `audio_not_open`, `overloaded`, `session_not_found` or
                 `session_ended`.
         """
+        bytes_of_it = (connection, stream, offset, data)
+        reply = await self._calls.start_part("audio", self._audio_head, self.audio_keys(session_id), bytes_of_it)
+        return offset_of(reply, offset)
+
+    def audio_keys(self, session_id: str) -> PartKeys:
+        """Where a session's microphone writes."""
         k = self._keys.of(session_id)
-        word, values = accepted(
-            await self._calls.script(
-                "audio",
-                (k.session, k.mail("stt"), k.ready("stt"), k.deadlines),
-                self._publish,
-                "",
-                connection,
-                stream,
-                offset,
-                data,
-                self._settings.waiting_audio_max,
-                _WAITING_AUDIO_BYTES,
-            )
-        )
-        if word == b"gap":
-            raise Refused("audio_gap", f"Offset {offset} is ahead: {values[0]} is expected.")
-        return int(values[0])
+        return PartKeys.of(k.session, k.mail("stt"), k.ready("stt"), k.deadlines)
+
+    def send_audio(self, to: Addressee, keys: PartKeys, connection: str, stream: str, offset: int, data: bytes) -> None:
+        """As `audio`, without waiting: `offset_of` reads the reply."""
+        self._calls.send_part(to, "audio", self._audio_head, keys, (connection, stream, offset, data))
 
     async def audio_stop(
         self, session_id: str, connection: str, stream: str, message_id: str | None = None, *, end: int | None = None
@@ -310,6 +307,14 @@ class Inbox:
         if word == b"gap":
             raise Refused("audio_gap", f"The stream ends at {end}, but {values[0]} is expected next.")
         return int(values[0])
+
+
+def offset_of(reply: Any, offset: int) -> int:
+    """Below which offset all is safe, by the reply to bytes that were sent for this one. Raises as `Inbox.audio`."""
+    word, values = accepted(reply)
+    if word == b"gap":
+        raise Refused("audio_gap", f"Offset {offset} is ahead: {values[0]} is expected.")
+    return int(values[0])
 
 
 def digest(*content: str) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from voicebus.contract.positions import GapRange, Position
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EventItem:
     """A durable event, serialised."""
 
@@ -20,7 +20,7 @@ class EventItem:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EphemeralItem:
     """An event that is not stored; `seq` is the log's head when it was published."""
 
@@ -29,7 +29,7 @@ class EphemeralItem:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SpeechItem:
     """A speech chunk: JSON header (it ends with two closing braces) and raw audio."""
 

@@ -1,5 +1,7 @@
 """The way to one server: calls of the same tick go out as one pipeline, and only one is in flight.
 
+Neighbours that a script takes together travel as one call of it.
+
 Every write of the bus is idempotent, so a pipeline that got no answer is sent again, in order, until its calls'
 deadlines. The driver itself must not retry: it repeats and reorders.
 """
@@ -8,18 +10,19 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol, Self
 
 from voicebus.bus import metrics
 from voicebus.bus.link import Link
-from voicebus.bus.scripts import SCRIPTS, source
+from voicebus.bus.scripts import SCRIPTS, ScriptName, sha, source
 from voicebus.bus.server import Server
 from voicebus.bus.servers import Servers
-from voicebus.bus.wire import Reply, ReplyError, WireLost, pack
+from voicebus.bus.wire import Arg, Reply, ReplyError, WireLost, pack, pack_some
 from voicebus.contract.errors import BusFull, BusUnavailable, VoicebusError
 
 LOAD_SCRIPTS = [pack("SCRIPT", "LOAD", source(name)) for name in SCRIPTS]
 _MOST = 512  # calls in one pipeline
+_MOST_TOGETHER = 64  # writes in one call of a script: nobody else is served meanwhile
 _PAUSES_S = (0.02, 0.1, 0.25, 0.5)
 _ASKED_S = 1.0  # a server that takes longer for a slot that it is being given is left alone until later
 _PASSING = {
@@ -27,35 +30,74 @@ _PASSING = {
     *("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"),
 }
 _FULL = {"OOM", "MISCONF"}  # no room in memory, or on the disk that it writes its file to
+_PASSING_TOGETHER = (_PASSING - {"TRYAGAIN"}) | _FULL  # what a call is told alone, too
 _ELSEWHERE = {"MOVED", "READONLY", "CLUSTERDOWN", "MASTERDOWN"}  # another server may serve the slot by now
+
+
+class Addressee(Protocol):
+    """Whom a reply goes to: a future, or who is told at once and returns at once."""
+
+    def done(self) -> bool:
+        """Whether it has one, or doesn't want one any more."""
+
+    def set_result(self, result: Any, /) -> None:
+        """The reply."""
+
+    def set_exception(self, exception: VoicebusError, /) -> None:
+        """There is none."""
 
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A command and who waits for its reply."""
+    """A command and whom its reply goes to."""
 
     command: bytes  # packed
     slot: int
     until: float  # loop time
-    future: asyncio.Future[Any] = field(repr=False)
+    addressee: Addressee = field(repr=False)
 
     def settle(self, reply: Reply) -> None:
-        """Hands the reply on, or raises it."""
-        if self.future.done():
+        """Hands the reply on, or the error that it is."""
+        if self.addressee.done():
             return
         if isinstance(reply, ReplyError):
             error = _translated(reply)
             metrics.calls_failed.labels(error.code).inc()
-            self.future.set_exception(error)
+            self.addressee.set_exception(error)
         else:
-            self.future.set_result(reply)
+            self.addressee.set_result(reply)
 
     def fail(self, reason: str) -> None:
         """There is no reply and won't be one."""
-        if not self.future.done():
+        if not self.addressee.done():
             error = BusUnavailable(reason)
             metrics.calls_failed.labels(error.code).inc()
-            self.future.set_exception(error)
+            self.addressee.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True)
+class PartKeys:
+    """The keys of a script's calls, packed once for many."""
+
+    names: tuple[str, ...]
+    packed: bytes
+
+    @classmethod
+    def of(cls, *names: str) -> Self:
+        """Packs them."""
+        return cls(names, pack_some(*names))
+
+
+@dataclass(slots=True, eq=False)
+class Part(Call):
+    """A call of a script that takes several such at once: `command` holds its arguments behind the `head`."""
+
+    script: ScriptName
+    head: tuple[Arg, ...]  # the same for all that go together
+    keys: bytes  # packed
+    key_count: int
+    argument_count: int
+    alone: bool = False  # it failed together with others: one of them is to blame
 
 
 def _translated(error: ReplyError) -> VoicebusError:
@@ -116,7 +158,7 @@ class Lane:
             while True:
                 self._flying = await self._next()
                 reason = await self._send(self._flying)
-                again = [call for call in self._flying if not call.future.done()] if reason else []
+                again = [call for call in self._flying if not call.addressee.done()] if reason else []
                 self._flying = []
                 if again:
                     metrics.calls_repeated.inc(len(again))
@@ -163,14 +205,15 @@ class Lane:
         for call in self._waiting:
             if call.until <= time:
                 call.fail(reason)
-        self._waiting = [call for call in self._waiting if not call.future.done()]
+        self._waiting = [call for call in self._waiting if not call.addressee.done()]
 
     async def _send(self, batch: list[Call]) -> str:
         """Sends the calls and settles those that were answered; returns why the others were not, '' if all were."""
         try:
             metrics.calls_sent.inc(len(batch))
             began = perf_counter()
-            replies = await self._link.exchange([call.command for call in batch])
+            letters = _letters(batch)
+            replies = await self._link.exchange([_packed(letter) for letter in letters])
             metrics.round_trip_seconds.observe(perf_counter() - began)
             if _unknown_script(replies):
                 await self._link.exchange(LOAD_SCRIPTS)
@@ -179,24 +222,28 @@ class Lane:
             self._servers.doubt(self.server, answers=False)
             return f"Redis: {error}"
         asks: dict[str, list[Call]] = {}
+        apart: list[Call] = []
         reason = ""
-        for call, reply in zip(batch, replies, strict=True):
+        for letter, reply in zip(letters, replies, strict=True):
+            if _settle(letter, reply):
+                continue
             if not _passes(reply):
-                call.settle(reply)
+                apart += letter
                 continue
             reason = "Redis puts calls off."
             if reply.kind == "ASK":
-                asks.setdefault(str(reply).split()[-1], []).append(call)
+                asks.setdefault(str(reply).split()[-1], []).extend(letter)
             elif reply.kind in _ELSEWHERE:
                 self._servers.doubt(self.server, answers=True)
         for name, calls in asks.items():
             await self._send_asking(self._servers.named(name), calls)
-        return reason
+        return (apart and await self._send(apart)) or reason
 
     async def _send_asking(self, server: Server, batch: list[Call]) -> None:
         """Sends calls to the server that their slot is being moved to; settles those that it answers."""
         link = Link(server.pool)
-        commands = [part for call in batch for part in (pack("ASKING"), call.command)]
+        letters = _letters(batch)
+        commands = [command for letter in letters for command in (pack("ASKING"), _packed(letter))]
         try:
             async with asyncio.timeout(_ASKED_S):
                 replies = (await link.exchange(commands))[1::2]
@@ -206,9 +253,65 @@ class Lane:
             return
         finally:
             link.close()
-        for call, reply in zip(batch, replies, strict=True):
-            if not _passes(reply):
-                call.settle(reply)
+        for letter, reply in zip(letters, replies, strict=True):
+            _settle(letter, reply)
+
+
+def _letters(batch: Sequence[Call]) -> list[list[Call]]:
+    """The calls in their order, those together that can travel together."""
+    letters: list[list[Call]] = []
+    last: Call | None = None
+    for call in batch:
+        if last is not None and len(letters[-1]) < _MOST_TOGETHER and _fit(last, call):
+            letters[-1].append(call)
+        else:
+            letters.append([call])
+        last = call
+    return letters
+
+
+def _fit(one: Call, other: Call) -> bool:
+    if not isinstance(one, Part) or not isinstance(other, Part) or one.alone or other.alone:
+        return False
+    return one.script == other.script and one.head == other.head and one.slot == other.slot
+
+
+def _packed(letter: Sequence[Call]) -> bytes:
+    first = letter[0]
+    if not isinstance(first, Part):
+        return first.command
+    parts = [call for call in letter if isinstance(call, Part)]
+    keys = sum(part.key_count for part in parts)
+    arguments = sum(part.argument_count for part in parts)
+    return b"".join(
+        (
+            b"*%d\r\n" % (3 + keys + len(first.head) + arguments),
+            pack_some("EVALSHA", sha(first.script), keys),
+            *(part.keys for part in parts),
+            pack_some(*first.head),
+            *(part.command for part in parts),
+        )
+    )
+
+
+def _settle(letter: Sequence[Call], reply: Reply) -> bool:
+    """Hands the reply on; False if the same calls are to be made again, where several failed together each alone."""
+    if isinstance(reply, ReplyError):
+        if len(letter) > 1 and reply.kind not in _PASSING_TOGETHER:
+            for call in letter:
+                if isinstance(call, Part):
+                    call.alone = True
+            return False
+        if _passes(reply):
+            return False
+        for call in letter:
+            call.settle(reply)
+    elif isinstance(letter[0], Part):
+        for call, each in zip(letter, reply, strict=True):
+            call.settle(each)
+    else:
+        letter[0].settle(reply)
+    return True
 
 
 def _unknown_script(replies: Sequence[Reply]) -> bool:

@@ -13,12 +13,13 @@ from voicebus.bus.calls import Calls
 from voicebus.bus.delivery import Delivery, delivery_of, fields_of, order
 from voicebus.bus.emission import Emission
 from voicebus.bus.interruption import interrupt
+from voicebus.bus.lane import PartKeys
 from voicebus.bus.replies import accepted, owned
 from voicebus.bus.scripts import ScriptName
 from voicebus.bus.settings import BusSettings
 from voicebus.bus.wire import Arg
 from voicebus.contract.codec import event_body, load_mail
-from voicebus.contract.errors import BusUnavailable, LeaseLost, TurnCancelled
+from voicebus.contract.errors import BusUnavailable, LeaseLost, TurnCancelled, VoicebusError
 from voicebus.contract.events import Error
 from voicebus.contract.keys import SessionKeys, Stage
 from voicebus.contract.mail import Mail
@@ -82,6 +83,7 @@ class Lease:
             *(k.session, k.log, k.speech, k.mail(self._stage), k.mail("agent"), k.mail("tts")),
             *(k.ready("agent"), k.ready("tts"), k.journal, k.history, k.spoken),
         )
+        self._words_keys = PartKeys.of(k.session, k.log)
         given_up = ProblemData(code=_FAILED[self._stage], message="It failed too often and was given up.")
         self._given_up = event_body(Error(session_id=self.session_id, data=given_up))
         self.more = True  # whether mail was behind the cursor at the last write; what comes later wakes the owner
@@ -193,7 +195,9 @@ class Lease:
                     # One before it got lost on a node that was away; the rest goes out again.
                     break
                 self._number += 1
-                seq, self.more = values[0], bool(values[1])
+                seq = values[0]
+                if len(values) > 1:
+                    self.more = bool(values[1])
             if cancelled:
                 raise asyncio.CancelledError
             if self._number + 1 - first == len(emissions):
@@ -201,19 +205,13 @@ class Lease:
         raise LeaseLost
 
     def _write(self, number: int, emission: Emission) -> asyncio.Future[Any]:
-        return self._calls.start_script(
-            "emit",
-            self._emit_keys,
-            self._publish,
-            "",
-            self._settings.log_max,
-            self._stage,
-            self.token,
-            number,
-            emission.turn,
-            emission.response_id,
-            *emission.operations,
-        )
+        head = (self._publish, "", self._settings.log_max, self._stage)
+        write = (self.token, number, emission.turn, emission.response_id)
+        operations = emission.operations
+        if emission.is_words:
+            words = (*write, len(operations) // 2, *operations)
+            return self._calls.start_part("words", head, self._words_keys, words)
+        return self._calls.start_script("emit", self._emit_keys, *head, *write, *operations)
 
     async def renew(self) -> Renewal:
         """Moves the expiry.
@@ -324,9 +322,12 @@ async def _until_done(replies: Sequence[asyncio.Future[Any]]) -> bool:
     for a repetition. The bus settles every call within its deadline.
     """
     cancelled = False
-    while waiting := [reply for reply in replies if not reply.done()]:
-        try:
-            await asyncio.wait(waiting)
-        except asyncio.CancelledError:
-            cancelled = True
+    for reply in replies:
+        while not reply.done():
+            try:
+                await asyncio.shield(reply)
+            except asyncio.CancelledError:
+                cancelled = True
+            except VoicebusError:
+                pass  # whoever looks at the reply gets it
     return cancelled

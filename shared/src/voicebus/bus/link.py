@@ -56,8 +56,8 @@ class Link:
         if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(0)
 
-    def _take(self, reply: Reply) -> None:
-        self._replies.append(reply)
+    def _take(self, replies: list[Reply]) -> None:
+        self._replies += replies
         if len(self._replies) == self._missing and self._answered and not self._answered.done():
             self._answered.set_result(None)
 

@@ -47,6 +47,10 @@ class Servers:
         """The slot that the command is for; without a cluster there is one."""
         return slot_of_command(command) if self._directory.clustered else 0
 
+    def slot_of(self, key: str) -> int:
+        """The slot of the key; without a cluster there is one."""
+        return slot_of_key(key.encode()) if self._directory.clustered else 0
+
     def at(self, slot: int) -> Server:
         """Who serves the slot."""
         return self._owners[slot]

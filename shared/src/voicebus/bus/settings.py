@@ -12,7 +12,7 @@ class BusSettings:
     partitions: int = 64  # fixed at first start; another value refuses to start
     log_max: int = 10_000  # events kept in a session's log, about
     waiting_turns_max: int = 64  # of one session, before text is refused
-    waiting_audio_max: int = 2_048  # mailbox entries of one session, before audio is refused
+    waiting_audio_max: int = 8_192  # mailbox entries of one session, before audio is refused
     audio_idle_ms: int = 10_000  # after which another stream may replace a silent one
     ended_kept_ms: int = 86_400_000  # how long an ended session stays readable
     history_turns: int = 50  # of a conversation that the model sees

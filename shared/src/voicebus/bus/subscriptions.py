@@ -6,7 +6,7 @@ channel's slot moves. So every listener is told when some may have been lost.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 from uuid import uuid4
@@ -23,8 +23,8 @@ _AGAIN_S = 0.1  # until a channel that its server sent away is looked for again
 class Listener(Protocol):
     """Gets a channel's messages. Both methods must return at once."""
 
-    def message(self, payload: bytes) -> None:
-        """One message, in the order of publication."""
+    def messages(self, payloads: Sequence[bytes]) -> None:
+        """Some that came together, in the order of publication."""
 
     def lost(self) -> None:
         """Messages may have been lost: read again what counts."""
@@ -43,7 +43,7 @@ class Subscriptions:
         self._probe_s = probe_s
         self._ears = {server: self._ear(server) for server in servers.all}
         self._tasks: dict[Server, asyncio.Task[None]] = {}
-        self._listeners: dict[bytes, set[Listener]] = {}
+        self._listeners: dict[bytes, tuple[Listener, ...]] = {}
         self._confirmed: dict[bytes, asyncio.Event] = {}
         self._at: dict[bytes, Ear] = {}
         self._missed: set[bytes] = set()  # channels whose listeners are to be told of the loss
@@ -62,7 +62,7 @@ class Subscriptions:
             await self.add({channel: listener})
             yield
         finally:
-            await self.remove(channel, listener)
+            self.remove(channel, listener)
 
     async def add(self, listeners: dict[str, Listener], *, wait_s: float = 10.0) -> None:
         """Subscribes and waits until Redis has confirmed it. Also after a failure it listens until it is removed.
@@ -73,7 +73,9 @@ class Subscriptions:
         fresh = []
         for name, listener in listeners.items():
             channel = name.encode()
-            self._listeners.setdefault(channel, set()).add(listener)
+            listening = self._listeners.get(channel, ())
+            if listener not in listening:
+                self._listeners[channel] = (*listening, listener)
             if channel not in self._confirmed:
                 self._confirmed[channel] = asyncio.Event()
                 fresh.append(channel)
@@ -86,14 +88,14 @@ class Subscriptions:
         except TimeoutError as error:
             raise BusUnavailable("Redis does not confirm the subscription.") from error
 
-    async def remove(self, channel_name: str, listener: Listener) -> None:
+    def remove(self, channel_name: str, listener: Listener) -> None:
         """Takes the listener off; the last one of a channel unsubscribes."""
         channel = channel_name.encode()
-        listeners = self._listeners.get(channel, set())
-        listeners.discard(listener)
-        if listeners or channel not in self._listeners:
+        listeners = tuple(other for other in self._listeners.get(channel, ()) if other is not listener)
+        if listeners:
+            self._listeners[channel] = listeners
+        if listeners or self._listeners.pop(channel, None) is None:
             return
-        del self._listeners[channel]
         self._confirmed.pop(channel, None)
         self._missed.discard(channel)
         if (ear := self._at.pop(channel, None)) is not None:
@@ -108,10 +110,10 @@ class Subscriptions:
                 self._unsettled.clear()
                 self._settle(owner)
 
-    def heard(self, channel: bytes, payload: bytes) -> None:
-        """An ear has a message."""
-        for listener in tuple(self._listeners.get(channel, ())):
-            listener.message(payload)
+    def heard(self, channel: bytes, payloads: Sequence[bytes]) -> None:
+        """An ear has messages."""
+        for listener in self._listeners.get(channel, ()):
+            listener.messages(payloads)
 
     def confirmed(self, channel: bytes) -> None:
         """An ear listens to the channel from now on."""
@@ -120,7 +122,7 @@ class Subscriptions:
         confirmed.set()
         if channel in self._missed:
             self._missed.discard(channel)
-            for listener in tuple(self._listeners.get(channel, ())):
+            for listener in self._listeners.get(channel, ()):
                 listener.lost()
 
     def lost(self, channels: Iterable[bytes]) -> None:

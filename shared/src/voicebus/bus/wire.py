@@ -61,16 +61,22 @@ def pack(*command: Arg) -> bytes:
     return packed
 
 
+def pack_some(*arguments: Arg) -> bytes:
+    """Some arguments of a command, without the count of all. Raises as `pack` does."""
+    packed = pack(*arguments)
+    return packed[packed.index(b"\n") + 1 :]
+
+
 class Wire(asyncio.Protocol):
     """One open connection. Both callbacks are called from the event loop and return at once."""
 
     def __init__(
-        self, stream: asyncio.StreamWriter, on_reply: Callable[[Reply], None], on_lost: Callable[[], None]
+        self, stream: asyncio.StreamWriter, on_replies: Callable[[list[Reply]], None], on_lost: Callable[[], None]
     ) -> None:
         self._stream = stream  # closes its transport when it goes
         self._transport = stream.transport
         self._reader = hiredis.Reader(replyError=ReplyError, notEnoughData=_NOTHING)
-        self._on_reply = on_reply
+        self._on_replies = on_replies
         self._on_lost = on_lost
         self._transport.set_protocol(self)
 
@@ -86,22 +92,27 @@ class Wire(asyncio.Protocol):
     def close(self) -> None:
         """Cuts the connection; `on_lost` is not called."""
         self._on_lost = _ignore
-        self._on_reply = _ignore
+        self._on_replies = _ignore
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of replies."""
         self._reader.feed(data)
+        replies: list[Reply] = []
         while (reply := self._reader.gets()) is not _NOTHING:
-            self._on_reply(reply)
+            replies.append(reply)
+        if replies:
+            self._on_replies(replies)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The other side is gone."""
         self._on_lost()
 
 
-async def open_wire(pool: redis.ConnectionPool, on_reply: Callable[[Reply], None], on_lost: Callable[[], None]) -> Wire:
-    """Connects.
+async def open_wire(
+    pool: redis.ConnectionPool, on_replies: Callable[[list[Reply]], None], on_lost: Callable[[], None]
+) -> Wire:
+    """Connects. What arrives together is handed on together.
 
     Raises:
         WireLost: it did not work.
@@ -116,7 +127,7 @@ async def open_wire(pool: redis.ConnectionPool, on_reply: Callable[[Reply], None
     connection._reader = connection._writer = None  # noqa: SLF001 - it is no longer the connection's to close
     if stream is None:
         raise WireLost("the connection was closed at once")
-    return Wire(stream, on_reply, on_lost)
+    return Wire(stream, on_replies, on_lost)
 
 
 def _ignore(*_: object) -> None:

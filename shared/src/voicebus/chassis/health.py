@@ -29,6 +29,7 @@ Report = tuple[bool, dict[str, str]]  # whether all is well; each part's state i
 _BEAT_S = 0.25
 _CHECK_S = 2.0  # for each check
 _STOP_S = 5.0  # for the thread
+_QUEUE = 2_048  # connections that wait to be accepted
 
 
 async def report(checks: Mapping[str, Check]) -> Report:
@@ -109,7 +110,7 @@ def listen(host: str, port: int, *, stalled_s: float = 60.0) -> socket.socket:
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # of Linux; connections inherit it
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stalled_s * 1000))
     listener.bind((host, port))
-    listener.listen(2_048)
+    listener.listen(_QUEUE)
     return listener
 
 

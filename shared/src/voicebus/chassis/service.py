@@ -1,14 +1,12 @@
-"""Starts a worker process and stops it on SIGTERM or SIGINT."""
+"""Runs a worker, and stops it on SIGTERM or SIGINT."""
 
 import asyncio
 import os
 import signal
 import socket
-import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
 
@@ -16,8 +14,8 @@ from voicebus.bus.bus import Bus
 from voicebus.bus.presence import ANNOUNCED_EVERY_S, WorkerState, WorkerStatus, bounded
 from voicebus.chassis import metrics
 from voicebus.chassis.health import Check, health_server, report
-from voicebus.chassis.logs import configure_logs
 from voicebus.chassis.settings import ServiceSettings
+from voicebus.chassis.starting import started
 from voicebus.chassis.worker import Serve, Worker
 from voicebus.contract.errors import VoicebusError
 from voicebus.contract.keys import Stage
@@ -25,28 +23,6 @@ from voicebus.contract.keys import Stage
 _log = structlog.get_logger(__name__)
 _LEAVE_S = 1.0
 _AGAIN_S = 1.0  # a part that is not well may soon be
-
-
-def run_process(
-    service: str,
-    work: Coroutine[Any, Any, None],
-    *,
-    settings: ServiceSettings,
-    unusable: tuple[type[Exception], ...] = (),
-) -> None:
-    """Sets up the logs and does all the work of a process.
-
-    A `VoicebusError`, or an error of the kinds in `unusable`, says that the service can't run as it is installed and
-    configured: it is logged without a traceback, and the process exits with 1.
-    """
-    known: tuple[type[Exception], ...] = (VoicebusError, *unusable)
-    configure_logs(service, level=settings.log_level, output=settings.log_format)
-    metrics.note_build(service)
-    try:
-        asyncio.run(work)
-    except known as error:
-        _log.error("service_unusable", reason=str(error))
-        sys.exit(1)
 
 
 def worker_name(stage: Stage) -> str:
@@ -93,6 +69,7 @@ async def run_worker(
         exit_when_hung_s=settings.exit_when_hung_s,
     ) as port:
         _log.info("health_served", stage=stage, port=port)
+        started()
         async with asyncio.TaskGroup() as tasks:
             announcing = tasks.create_task(_announce(bus, stage, worker, all_checks, details, waited_s))
             await worker.run(drain_s=settings.drain_s)

@@ -7,7 +7,7 @@ stop it takes nothing new and hands over what it holds at the next boundary.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from itertools import islice
 
@@ -282,8 +282,9 @@ class _Bell:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    def message(self, payload: bytes) -> None:
-        self._worker.rung(payload.decode())
+    def messages(self, payloads: Sequence[bytes]) -> None:
+        for payload in payloads:
+            self._worker.rung(payload.decode())
 
     def lost(self) -> None:
         self._worker.missed()
@@ -293,9 +294,10 @@ class _Post:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    def message(self, payload: bytes) -> None:
-        word, session_id, more = payload.split(b"|", 2)
-        self._worker.told(word.decode(), session_id.decode(), more)
+    def messages(self, payloads: Sequence[bytes]) -> None:
+        for payload in payloads:
+            word, session_id, more = payload.split(b"|", 2)
+            self._worker.told(word.decode(), session_id.decode(), more)
 
     def lost(self) -> None:
         self._worker.missed()

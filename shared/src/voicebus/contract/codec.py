@@ -13,13 +13,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from voicebus.contract.commands import AnyCommand, Command
 from voicebus.contract.errors import BadRequest
-from voicebus.contract.events import AnyEvent, Envelope, Event
+from voicebus.contract.events import AnyEvent, AudioAck, Envelope, Event, Token
 from voicebus.contract.mail import AnyMail, AudioChunk, Mail
-from voicebus.contract.payloads import TtsData
+from voicebus.contract.payloads import AudioAckData, TokenData, TtsData, now
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(AnyEvent)
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(AnyCommand)
 _MAIL: TypeAdapter[Mail] = TypeAdapter(AnyMail)
+_SOME_TIME = "2000-01-01T00:00:00.000Z"
 _UNKNOWN_TAG = {"union_tag_invalid", "union_tag_not_found"}
 
 
@@ -35,6 +36,37 @@ def event_body(event: Envelope) -> bytes:
     Without `turn` either if it is None: then a script that opens a turn writes that too.
     """
     return dump_event(event if event.seq is None else event.model_copy(update={"seq": None}))[1:]
+
+
+class AudioAckBodies:
+    """The acknowledgements of one stream, as `dump_event` gives them: of each only the offset and the time are new."""
+
+    def __init__(self, stream: str, **envelope: Any) -> None:
+        placed = dump_event(AudioAck(**envelope, timestamp=_SOME_TIME, data=AudioAckData(stream=stream, offset=0)))
+        before, stamp, rest = placed.partition(b'"timestamp":"%b"' % _SOME_TIME.encode())
+        quote = stamp[-1:]
+        self._before = before + stamp.removesuffix(_SOME_TIME.encode() + quote)
+        self._between = quote + rest.removesuffix(b"0}}")
+
+    def of(self, offset: int) -> bytes:
+        """The event that says now that all below this offset is safe."""
+        return b"".join((self._before, now().encode(), self._between, b"%d}}" % offset))
+
+
+class TokenBodies:
+    """The tokens of one response, as `event_body` gives them: of each only the text and the time are new."""
+
+    def __init__(self, response_id: str, **envelope: Any) -> None:
+        placed = event_body(Token(**envelope, timestamp=_SOME_TIME, data=TokenData(token="", response_id=response_id)))
+        before, stamp, rest = placed.partition(b'"timestamp":"%b"' % _SOME_TIME.encode())
+        between, empty, after = rest.partition(b'"data":{"token":""')
+        quote = stamp[-1:]
+        self._before = before + stamp.removesuffix(_SOME_TIME.encode() + quote)
+        self._between, self._after = quote + between + empty[:-2], after
+
+    def of(self, text: str) -> bytes:
+        """The body of a token that says this now."""
+        return b"".join((self._before, now().encode(), self._between, orjson.dumps(text), self._after))
 
 
 def load_event(raw: bytes | str) -> Event:

@@ -11,15 +11,12 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
 from agent_worker.models.echo import InstantModel
+from agent_worker.models.errors import ModelChoiceError
 from agent_worker.models.rules.model import explain, rules_model
 
 Explain = Callable[[Sequence[ModelMessage], Sequence[ToolDefinition]], tuple[str, float]]
 BUILT_IN: Final = {"rules", "instant"}
 _NO_KEY = "not-needed"  # the client insists on one, servers of one's own don't
-
-
-class ModelChoiceError(ValueError):
-    """There is no such model, or it can't be used as it is configured."""
 
 
 def choose_model(name: str, *, base_url: str | None = None, api_key: str | None = None) -> Model:

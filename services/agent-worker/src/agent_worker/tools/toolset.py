@@ -5,18 +5,20 @@ import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from mcp import MCPError
 from mcp.types import Tool
 from pydantic import ValidationError
-from pydantic_ai.tools import ToolDefinition
 
 from agent_worker.tools.config import ServerConfig, ToolOptions
 from agent_worker.tools.names import offered_names, qualified
 from agent_worker.tools.outcome import OutcomeKind, ToolOutcome, bounded, from_result
 from agent_worker.tools.server import CallLostError, ToolServer
+
+if TYPE_CHECKING:
+    from pydantic_ai.tools import ToolDefinition
 
 _log = structlog.get_logger(__name__)
 
@@ -78,7 +80,7 @@ class Toolset:
         """The state of each server, in the order of the configuration."""
         return [ServerStatus(s.config.name, s.up, len(s.tools), s.last_error) for s in self._servers]
 
-    def definitions(self) -> list[ToolDefinition]:
+    def definitions(self) -> "list[ToolDefinition]":
         """What the model is told: the enabled tools of the servers that are up."""
         self._refresh()
         up = tuple(server.up for server in self._servers)
@@ -195,7 +197,9 @@ async def open_toolset(
                 owner.cancel()
 
 
-def _definition(name: str, entry: _Entry) -> ToolDefinition:
+def _definition(name: str, entry: _Entry) -> "ToolDefinition":
+    from pydantic_ai.tools import ToolDefinition  # noqa: PLC0415 - it is loaded while servers start
+
     tool = entry.tool
     annotations = tool.annotations.model_dump(by_alias=True, exclude_none=True) if tool.annotations else {}
     return ToolDefinition(

@@ -6,7 +6,7 @@ import orjson
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel
 
-from gateway.follower import Follower, following
+from gateway.follower import PatientFollower, following
 from gateway.rest.answers import OF_A_BODY, OF_A_SESSION, answer, problems
 from gateway.rest.callers import CallerDep, SessionDep
 from gateway.rest.named import IdempotencyKey, NamedText
@@ -91,7 +91,7 @@ async def send(
         return answer
 
 
-async def _response(follower: Follower, seq: int) -> dict[str, Any] | None:
+async def _response(follower: PatientFollower, seq: int) -> dict[str, Any] | None:
     """The data of the event that ends the turn which the event `seq` opened."""
     turn = None
     while True:

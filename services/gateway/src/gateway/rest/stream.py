@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import metrics
 from gateway.auth import Caller
-from gateway.follower import Batch, Follower, following
+from gateway.follower import Batch, PatientFollower, following
 from gateway.limits import Near
 from gateway.problems import problem_data
 from gateway.rest.negotiation import EVENT_STREAM
@@ -77,7 +77,7 @@ class EventStream(Response):
                 with metrics.streams.track_inprogress():
                     await self._run(receive, follower, near)
 
-    async def _run(self, receive: Receive, follower: Follower, near: Near | None) -> None:
+    async def _run(self, receive: Receive, follower: PatientFollower, near: Near | None) -> None:
         last, there = None, True
         sending = self._send_on(follower, near)
         try:
@@ -104,7 +104,7 @@ class EventStream(Response):
             pass
         raise Gone
 
-    async def _send_on(self, follower: Follower, near: Near | None) -> None:
+    async def _send_on(self, follower: PatientFollower, near: Near | None) -> None:
         """First of all the client is told where it stands: it may have to come back before there is an event."""
         if near:
             await self._write(_message(dump_event(self._warning(near))))
@@ -116,14 +116,14 @@ class EventStream(Response):
                 raise Over
             batch = await self._next(follower)
 
-    async def _next(self, follower: Follower) -> Batch:
+    async def _next(self, follower: PatientFollower) -> Batch:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._alive_every_s):
                     return await follower.next()
             await self._write(b":\n\n")
 
-    async def _send_batch(self, batch: Batch, follower: Follower) -> None:
+    async def _send_batch(self, batch: Batch, follower: PatientFollower) -> None:
         for gap in batch.gaps:
             metrics.gaps.labels(gap.stream, gap.reason).inc()
             await self._write(_message(dump_event(self._gap(gap))))
@@ -133,7 +133,7 @@ class EventStream(Response):
             await self._write(_message(dump_event(snapshot), _begin(batch, follower)))
         for at in range(0, len(batch.items), _TOGETHER):
             await self._write(b"".join(map(_of_item, batch.items[at : at + _TOGETHER])))
-        metrics.sent.inc(len(batch.items))
+        metrics.sent.count += len(batch.items)
         if any(isinstance(item, EventItem) and b'"type":"session_end"' in item.body[:64] for item in batch.items):
             raise Over
 
@@ -183,7 +183,7 @@ class EventStream(Response):
         return events.Error(session_id=self._session_id, agent_type=self._session.agent_type, data=data)
 
 
-def _begin(batch: Batch, follower: Follower) -> Position:
+def _begin(batch: Batch, follower: PatientFollower) -> Position:
     """Where the client stands before the batch's events."""
     first = next((item.seq for item in batch.items if isinstance(item, EventItem)), follower.sent.seq + 1)
     return follower.sent.model_copy(update={"seq": first - 1})

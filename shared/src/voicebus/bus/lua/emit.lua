@@ -8,17 +8,13 @@
 -- Replies: {'ok', seq, 1 if mail waits behind the cursor, else 0} | {'repeated', seq, 1}
 --          | {'gap', last number} | {'stale'} | {'cancelled'}
 local log, speech, mailbox, spoken = KEYS[2], KEYS[3], KEYS[4], KEYS[11]
-local stage, token, this, turn, response = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8]
+local stage, turn, response = ARGV[4], ARGV[7], ARGV[8]
 local SPEECH_KEPT_MS, SPEECH_KEPT = 60000, 4096
 local SPOKEN_KEPT_MS = 3600000 -- longer than a turn may take
 
 trim_log(log, ARGV[3])
-if not fenced(stage, token) then return { 'stale' } end
-local last = number(stage .. '.number')
-if this <= last then return { 'repeated', tonumber(get(stage .. '.result') or '0'), 1 } end
-if this ~= last + 1 then return { 'gap', last } end
-if turn ~= '0' and listed('cancelled', turn) or listed('abandoned', response) then return { 'cancelled' } end
-stamp()
+local no = begin_write(ARGV[5], ARGV[6], turn, response)
+if no then return no end
 
 local function begin_response()
   set('response', response, 'response_from', number('seq') + 1)
@@ -194,5 +190,5 @@ while i <= #ARGV do
   end
 end
 local seq = number('seq')
-set(stage .. '.number', this, stage .. '.result', seq)
+set(stage .. '.number', ARGV[6], stage .. '.result', seq)
 return { 'ok', seq, first_after(mailbox, get(stage .. '.cursor') or '0-0') and 1 or 0 }

@@ -66,8 +66,12 @@ local function wake(stage, word, more)
 end
 
 -- Whether the token is the one of the last lease, taken in this epoch.
+local function is_valid(token, owner)
+  return owner == token and string.sub(token, -8) == epoch()
+end
+
 local function fenced(stage, token)
-  return get(stage .. '.token') == token and string.match(token, '%.(%x+)$') == epoch()
+  return is_valid(token, get(stage .. '.token'))
 end
 
 local function first_after(mailbox, cursor)
@@ -88,8 +92,12 @@ local function move_cursor(stage, mailbox, id)
 end
 
 -- Cancelled turns and abandoned responses are short lists in one field: ',3,9,'.
+local function among(items, item)
+  return item ~= '' and items and string.find(items, ',' .. item .. ',', 1, true) ~= nil
+end
+
 local function listed(list, item)
-  return item ~= '' and string.find(get(list) or '', ',' .. item .. ',', 1, true) ~= nil
+  return among(get(list), item)
 end
 
 local function note(list, item, keep)
@@ -180,18 +188,26 @@ local function remember(ids, id, digest, seq)
   redis.call('ZREMRANGEBYRANK', ids, 0, -4097)
 end
 
--- Why the session takes no input, or nil.
-local function refusal()
-  local status = get('status')
+-- Why a session with this status takes no input, or nil.
+local function refusal_by(status)
   if not status then return { 'gone' } end
   if status ~= 'open' then return { 'ended' } end
 end
 
+local function refusal()
+  return refusal_by(get('status'))
+end
+
 -- Input moves the session's end on, at most once a minute (or tenth of the session's ttl).
-local function keep_alive(deadlines)
-  local deadline = clock() + number('ttl_ms')
-  if deadline - number('deadline') > math.min(60000, number('ttl_ms') / 10) then
+local function move_end(deadlines, time, ttl, last)
+  ttl, last = tonumber(ttl or '0'), tonumber(last or '0')
+  local deadline = time + ttl
+  if deadline - last > math.min(60000, ttl / 10) then
     set('deadline', deadline)
     redis.call('ZADD', deadlines, deadline, get('sid'))
   end
+end
+
+local function keep_alive(deadlines)
+  move_end(deadlines, clock(), unpack(redis.call('HMGET', session, 'ttl_ms', 'deadline')))
 end
